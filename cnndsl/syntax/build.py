@@ -1,0 +1,296 @@
+"""Reductions of the grammar into the syntax tree. Lark calls these bottom-up, so no walk.
+
+Method names are the grammar's rule names and aliases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from lark import Token, Transformer
+
+from cnndsl.source import Source, Span
+from cnndsl.syntax import ast
+
+_SUFFIX = {"K": 10**3, "M": 10**6, "G": 10**9}
+Child = Any
+
+
+class TooDeep(Exception):
+    """A node higher than the nesting limit."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__("nesting")
+        self.span = span
+
+
+class Misuse(Exception):
+    """A token where the grammar allows it and the language does not."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__("misuse")
+        self.span = span
+
+
+class Builder(Transformer[Token, Any]):
+    """Builds one declaration at a time; ``source`` and ``nesting`` are set before each."""
+
+    source: Source
+    nesting: int
+
+    def __init__(self) -> None:
+        super().__init__(visit_tokens=False)
+
+    # --- helpers ----------------------------------------------------------------------
+
+    def _span(self, children: Sequence[Child]) -> Span:
+        first, last = children[0], children[-1]
+        start = first.start_pos if isinstance(first, Token) else first.span.start
+        end = last.end_pos if isinstance(last, Token) else last.span.end
+        return Span(self.source, start, end)
+
+    def _depth(self, children: Sequence[Child]) -> int:
+        depth = 1 + max((c.depth for c in children if isinstance(c, ast.Node)), default=0)
+        if depth > 3 * self.nesting:
+            raise TooDeep(self._span(children))
+        return depth
+
+    def _at(self, children: Sequence[Child]) -> dict[str, Any]:
+        return {"span": self._span(children), "depth": self._depth(children)}
+
+    def _id(self, token: Token) -> ast.Identifier:
+        return ast.Identifier(self._span((token,)), str(token))
+
+    def _ids(self, children: Sequence[Child]) -> tuple[ast.Identifier, ...]:
+        return tuple(self._id(c) for c in children if _is(c, "NAME"))
+
+    # --- atoms --------------------------------------------------------------------------
+
+    def number(self, children: list[Child]) -> ast.Number:
+        return ast.Number(self._span(children), _number(str(children[0])))
+
+    def boolean(self, children: list[Child]) -> ast.Boolean:
+        return ast.Boolean(self._span(children), children[0] == "yes")
+
+    def constant(self, children: list[Child]) -> ast.Constant:
+        return ast.Constant(self._span(children), str(children[0]))
+
+    def name(self, children: list[Child]) -> ast.Name:
+        return ast.Name(self._span(children), str(children[0]))
+
+    def attribute(self, children: list[Child]) -> ast.Attribute:
+        owner = self.name(children[:1])
+        return ast.Attribute(**self._at(children), owner=owner, name=self._id(children[2]))
+
+    def group(self, children: list[Child]) -> ast.Group:
+        return ast.Group(**self._at(children), body=children[1])
+
+    def tuple(self, children: list[Child]) -> ast.Items:
+        return ast.Items(**self._at(children), items=_nodes(children), round=True)
+
+    def list(self, children: list[Child]) -> ast.Items:
+        return ast.Items(**self._at(children), items=_nodes(children))
+
+    def argument(self, children: list[Child]) -> ast.Argument:
+        name = self._id(children[0]) if len(children) == 3 else None
+        return ast.Argument(**self._at(children), name=name, value=children[-1])
+
+    def arguments(self, children: list[Child]) -> tuple[ast.Argument, ...]:
+        return _nodes(children)
+
+    def call(self, children: list[Child]) -> ast.Call:
+        groups = [c for c in children if isinstance(c, tuple) and not isinstance(c, ast.Node)]
+        has_wires = any(_is(c, "LSQB") for c in children)
+        has_args = len(groups) == (2 if has_wires else 1)
+        return ast.Call(
+            **self._call_at(children, groups),
+            callee=self.name(children[:1]),
+            args=groups[0] if has_args else (),
+            wires=groups[-1] if has_wires else None,
+        )
+
+    def wired(self, children: list[Child]) -> ast.Call:
+        return ast.Call(
+            **self._call_at(children, [children[2]]),
+            callee=self.name(children[:1]),
+            args=None,
+            wires=children[2],
+        )
+
+    def _call_at(self, children: list[Child], groups: list[Child]) -> dict[str, Any]:
+        inner = [a for group in groups for a in group]
+        return {"span": self._span(children), "depth": self._depth([*inner, children[-1]])}
+
+    # --- expressions ----------------------------------------------------------------------
+
+    def tap(self, children: list[Child]) -> ast.Tap:
+        return ast.Tap(**self._at(children), body=children[0], name=self._id(children[2]))
+
+    def ascribed(self, children: list[Child]) -> ast.Ascribed:
+        return ast.Ascribed(**self._at(children), body=children[0], dims=children[2])
+
+    def negative(self, children: list[Child]) -> ast.Expr:
+        operand = children[1]
+        if isinstance(operand, ast.Number):  # so that -1 prints and reads back as itself
+            return ast.Number(self._span(children), -operand.value)
+        return ast.Negative(**self._at(children), operand=operand)
+
+    def power(self, children: list[Child]) -> ast.Power:
+        return ast.Power(**self._at(children), base=children[0], exponent=children[2])
+
+    def chain(self, children: list[Child]) -> ast.Chain:
+        return ast.Chain(**self._at(children), steps=_nodes(children))
+
+    def _infix(self, children: list[Child]) -> ast.Expr:
+        """A run of one joining sign makes one n-ary node; other signs nest to the left."""
+        result: ast.Expr = children[0]
+        at = 1
+        while at < len(children):
+            op, run = str(children[at]), [result]
+            while at < len(children) and children[at] == op and (op in "+|*" or len(run) == 1):
+                run.append(children[at + 1])
+                at += 2
+            result = ast.Infix(**self._at(run), op=op, operands=tuple(run))
+        return result
+
+    sum = concat = product = _infix
+
+    def _logic(self, children: list[Child]) -> ast.Logic:
+        return ast.Logic(**self._at(children), op=str(children[1]), operands=_nodes(children))
+
+    expr = conjunction = _logic
+
+    def not_(self, children: list[Child]) -> ast.Logic:
+        return ast.Logic(**self._at(children), op="not", operands=(children[1],))
+
+    def comparison(self, children: list[Child]) -> ast.Compare:
+        left, op, right = children
+        return ast.Compare(**self._at(children), op=str(op), left=left, right=right)
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def label(self, children: list[Child]) -> ast.LabelText:
+        parts: list[str | ast.Expr] = [str(children[0])]
+        for hole in children[1:]:
+            parts.extend(hole.parts)
+        if not str(children[0]).replace("_", "a").isalnum():
+            raise Misuse(self._span(children))
+        return ast.LabelText(**self._at(children), parts=tuple(parts))
+
+    def hole(self, children: list[Child]) -> ast.LabelText:
+        tail = (str(children[3]),) if len(children) == 4 else ()
+        return ast.LabelText(**self._at(children), parts=(children[1], *tail))
+
+    def labelled(self, children: list[Child]) -> ast.Labelled:
+        return ast.Labelled(**self._at(children), label=children[0], body=children[2])
+
+    def emit(self, children: list[Child]) -> ast.Emit:
+        mode = self._id(children[2]) if len(children) > 2 else None
+        return ast.Emit(**self._at(children), mode=mode, body=children[-1])
+
+    def if_(self, children: list[Child]) -> ast.If:
+        orelse = children[5] if len(children) > 4 else None
+        return ast.If(
+            **self._at(children), condition=children[1], then=children[3], orelse=orelse
+        )
+
+    def for_(self, children: list[Child]) -> ast.For:
+        return ast.For(
+            **self._at(children),
+            variable=self._id(children[1]),
+            start=children[3],
+            stop=children[5] if _is(children[4], "RANGE") else None,
+            body=children[-1],
+        )
+
+    def again(self, children: list[Child]) -> ast.Again:
+        return ast.Again(**self._at(children), names=self._ids(children))
+
+    # --- declarations ---------------------------------------------------------------------
+
+    def import_(self, children: list[Child]) -> ast.Import:
+        path = self._span(children[1:2])
+        return ast.Import(
+            **self._at(children),
+            path=path.text[1:-1],
+            path_span=path,
+            names=self._ids(children),
+        )
+
+    def params(self, children: list[Child]) -> tuple[ast.Param, ...]:
+        return _nodes(children)
+
+    def param(self, children: list[Child]) -> ast.Param:
+        default = children[2] if len(children) > 1 else None
+        return ast.Param(**self._at(children), name=self._id(children[0]), default=default)
+
+    def wires(self, children: list[Child]) -> list[ast.Identifier]:
+        return [*self._ids(children)]
+
+    def input(self, children: list[Child]) -> ast.Input:
+        name = self._id(children[1]) if len(children) > 1 else None
+        return ast.Input(**self._at(children), dims=children[0], name=name)
+
+    def clause(self, children: list[Child]) -> ast.Clause:
+        return ast.Clause(
+            **self._at(children), kind=str(children[0]), conditions=_nodes(children)
+        )
+
+    def with_(self, children: list[Child]) -> tuple[ast.Call, ...]:
+        return _nodes(children)
+
+    def let(self, children: list[Child]) -> ast.Let:
+        names = self._ids(children[1:])
+        return ast.Let(**self._at(children), names=names, value=children[-1])
+
+    def body(self, children: list[Child]) -> ast.Body:
+        doc = str(children[0])[1:-1] if _is(children[0], "STRING") else None
+        nodes = [c for c in children if isinstance(c, ast.Node)]
+        defaults: tuple[ast.Call, ...] = next((c for c in children if isinstance(c, tuple)), ())
+        return ast.Body(
+            **self._at(nodes),
+            doc=doc,
+            defaults=defaults,
+            lets=tuple(n for n in nodes if isinstance(n, ast.Let)),
+            results=tuple(n for n in nodes if isinstance(n, ast.Expr)),
+        )
+
+    def declaration(self, children: list[Child]) -> ast.Declaration:
+        lists = [c for c in children if isinstance(c, list)]
+        params = next((c for c in children if isinstance(c, tuple)), ())
+        nodes = [c for c in children if isinstance(c, ast.Node)]
+        return ast.Declaration(
+            **self._at(nodes),
+            kind=str(children[0]),
+            name=self._id(children[1]),
+            params=params,
+            wires=tuple(lists[0]) if lists else (),
+            inputs=tuple(n for n in nodes if isinstance(n, ast.Input)),
+            body=next(n for n in nodes if isinstance(n, ast.Body)),
+            clauses=tuple(n for n in nodes if isinstance(n, ast.Clause)),
+        )
+
+    block = net = declaration
+
+
+# Rules named like Python's own words: Lark looks them up by name.
+for _word in ("not", "if", "for", "import", "with"):
+    setattr(Builder, _word, getattr(Builder, f"{_word}_"))
+setattr(Builder, "def", Builder.declaration)
+
+
+def _is(child: Child, kind: str) -> bool:
+    return isinstance(child, Token) and child.type == kind
+
+
+def _nodes(children: Sequence[Child]) -> tuple[Any, ...]:
+    return tuple(c for c in children if isinstance(c, ast.Node))
+
+
+def _number(text: str) -> int | Fraction:
+    scale = _SUFFIX.get(text[-1], 1)
+    digits = text[:-1] if scale > 1 else text
+    value = Fraction(digits) * scale
+    return int(value) if value.denominator == 1 else value

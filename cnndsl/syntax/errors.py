@@ -1,0 +1,63 @@
+"""What can be wrong with a text before it means anything: E01xx."""
+
+from __future__ import annotations
+
+from cnndsl.diagnostics import Diagnostic, Edit, Fix, Label
+from cnndsl.source import Span
+
+_OPENERS = {")": "(", "]": "[", "}": "{"}
+
+
+def unexpected(span: Span, found: str, expected: str, help: str = "") -> Diagnostic:
+    message = f"expected {expected}, found {found}" if expected else f"unexpected {found}"
+    return Diagnostic("E0101", message, (Label(span, ""),), help=help)
+
+
+def bad_character(span: Span) -> Diagnostic:
+    char = span.text[0]
+    shown = char if char.isprintable() and char.isascii() else f"U+{ord(char):04X}"
+    return Diagnostic("E0102", f"`{shown}` has no meaning here", (Label(span, ""),))
+
+
+def unclosed_string(span: Span) -> Diagnostic:
+    return Diagnostic("E0103", 'this text has no closing `"` on its line', (Label(span, ""),))
+
+
+def unclosed_bracket(span: Span) -> Diagnostic:
+    return Diagnostic("E0104", f"this `{span.text}` is never closed", (Label(span, ""),))
+
+
+def stray_bracket(span: Span, opened: Span | None) -> Diagnostic:
+    if opened is None:
+        labels: tuple[Label, ...] = (Label(span, f"no `{_OPENERS[span.text]}` before it"),)
+        fix = Fix(f"remove this `{span.text}`", (Edit(span, ""),))
+        return Diagnostic("E0104", f"this `{span.text}` closes nothing", labels, fixes=(fix,))
+    labels = (Label(span, ""), Label(opened, "opened here"))
+    return Diagnostic("E0104", f"`{span.text}` does not close `{opened.text}`", labels)
+
+
+def outside(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0105",
+        "a file is a list of declarations: import, block, def and net",
+        (Label(span, "this belongs to none"),),
+        help="write `net Name: [3, H, W] = …` around it",
+    )
+
+
+def past_limit(span: Span, what: str, found: int, limit: int) -> Diagnostic:
+    return Diagnostic("E0110", f"{what}: {found:,}, the limit is {limit:,}", (Label(span, ""),))
+
+
+def hidden_character(span: Span) -> Diagnostic:
+    code = f"U+{ord(span.text[0]):04X}"
+    return Diagnostic(
+        "E0111",
+        f"a string or comment holds the hidden character {code}",
+        (Label(span, ""),),
+        help="remove it: control and direction-changing characters can disguise a text",
+    )
+
+
+def template_in_name(span: Span, text: str) -> Diagnostic:
+    return Diagnostic("E0101", f"`{text}` cannot continue a label", (Label(span, ""),))
