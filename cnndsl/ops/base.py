@@ -7,184 +7,65 @@ completion, tables and documentation all read this one declaration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from cnndsl.ops.types import FeatureMap, Type, Vector, Weight
+from cnndsl.ops.axis import Axis
+from cnndsl.ops.params import REQUIRED, Param, RuleError, param
+from cnndsl.ops.sizes import Size, SizeTooComplex
+from cnndsl.ops.types import UNKNOWN, Extent, FeatureMap, Type, Unknown, Vector, Weight
+from cnndsl.ops.values import (
+    Check,
+    Coercion,
+    Edges,
+    Pair,
+    Value,
+    above_zero,
+    coercion,
+    edges,
+    flag,
+    fraction,
+    not_negative,
+    pair,
+    positive,
+    probability,
+    real,
+    show,
+    spell,
+    whole,
+    word,
+)
 
 if TYPE_CHECKING:
     from cnndsl.ops.sizes import Dim
 
-Pair = tuple[int, int]
-Value = Any
-Check = Callable[[Value], "str | None"]
-
-
-class RuleError(Exception):
-    """An operator's rule does not hold. It knows no places in the text.
-
-    ``param`` names the parameter at fault, ``operand`` the index of the input at fault;
-    ``rule`` is the kind of rule: ``value``, ``missing``, ``kind``, ``channels``, ``groups``,
-    ``space``, ``small``, ``symbolic``, ``operands``.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        operand: int | None = None,
-        rule: str = "value",
-        note: str = "",
-        help: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.message, self.param, self.operand = message, param, operand
-        self.rule, self.note, self.help = rule, note, help
-
-
-class Required:
-    """Marks a parameter without a default."""
-
-    def __repr__(self) -> str:
-        return "required"
-
-
-REQUIRED = Required()
-
-
-class Param:
-    """One declared parameter. ``coerce`` turns what the text says into the stored value."""
-
-    __slots__ = ("check", "choices", "coerce", "default", "doc", "name")
-
-    def __init__(
-        self,
-        default: Value,
-        doc: str,
-        check: Check | None,
-        choices: tuple[str, ...],
-        coerce: Callable[[Value], Value] | None,
-    ) -> None:
-        self.name = ""
-        self.default, self.doc, self.check, self.choices = default, doc, check, choices
-        self.coerce = coerce
-
-    @property
-    def required(self) -> bool:
-        return self.default is REQUIRED
-
-    def read(self, value: Value) -> Value:
-        """The stored form of ``value``; RuleError(param=…) when it does not fit."""
-        try:
-            stored = self.coerce(value) if self.coerce else value
-        except ValueError as error:
-            raise RuleError(f"`{self.name}` {error}", param=self.name) from None
-        problem = self.check(stored) if self.check and stored is not None else None
-        if problem:
-            raise RuleError(f"`{self.name}` {problem}", param=self.name)
-        return stored
-
-
-def param(
-    default: Value = REQUIRED,
-    *,
-    doc: str,
-    check: Check | None = None,
-    choices: tuple[str, ...] = (),
-    coerce: Callable[[Value], Value] | None = None,
-) -> Any:
-    """Declares a parameter. Its coercion follows from the annotation unless given."""
-    return Param(default, doc, check, choices, coerce)
-
-
-# --- coercions: raise ValueError with words that follow the parameter's name ---------------
-
-
-def show(value: Value) -> str:
-    """A value as the text would write it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Fraction):
-        return str(value.numerator) if value.denominator == 1 else str(float(value))
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(show, value)) + ")"
-    return str(value)
-
-
-def whole(value: Value) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | Fraction):
-        raise ValueError(f"needs a whole number, got {show(value)}")
-    if isinstance(value, Fraction) and value.denominator != 1:
-        raise ValueError(f"needs a whole number, got {value}")
-    if abs(value) > 2**31 - 1:
-        raise ValueError(f"is at most 2147483647, got {show(value)}")
-    return int(value)
-
-
-def real(value: Value) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
-        raise ValueError(f"needs a number, got {show(value)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError("is too large for a finite number") from None
-
-
-def flag(value: Value) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"needs yes or no, got {show(value)}")
-    return value
-
-
-def pair(value: Value) -> Pair:
-    """``3`` is ``(3, 3)``; a pair is (height, width)."""
-    if not isinstance(value, tuple):
-        size = whole(value)
-        return size, size
-    if len(value) != 2:
-        raise ValueError(f"needs one number or (height, width), got {show(value)}")
-    return whole(value[0]), whole(value[1])
-
-
-def word(choices: tuple[str, ...]) -> Callable[[Value], str]:
-    def read(value: Value) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"is one of {', '.join(choices)}, got {show(value)}")
-        return value
-
-    return read
-
-
-_COERCIONS: dict[object, Callable[[Value], Value]] = {
-    int: whole, float: real, bool: flag, Pair: pair,
-    "int": whole, "float": real, "bool": flag, "Pair": pair,
-}  # fmt: skip
-
-
-# --- checks: return the words that follow the parameter's name, or None ---------------------
-
-
-def positive(value: Value) -> str | None:
-    low = min(value) if isinstance(value, tuple) else value
-    return None if low >= 1 else f"is at least 1, got {show(value)}"
-
-
-def not_negative(value: Value) -> str | None:
-    low = min(value) if isinstance(value, tuple) else value
-    return None if low >= 0 else f"is at least 0, got {show(value)}"
-
-
-def probability(value: Value) -> str | None:
-    return None if 0 <= value < 1 else f"is at least 0 and below 1, got {show(value)}"
-
-
-def above_zero(value: Value) -> str | None:
-    return None if value > 0 else f"is above 0, got {show(value)}"
-
-
-# --- the operator ---------------------------------------------------------------------------
+__all__ = [
+    "REQUIRED",
+    "Check",
+    "Coercion",
+    "Edges",
+    "Op",
+    "Pair",
+    "Param",
+    "RuleError",
+    "Value",
+    "above_zero",
+    "coercion",
+    "edges",
+    "flag",
+    "fraction",
+    "not_negative",
+    "pair",
+    "param",
+    "positive",
+    "probability",
+    "real",
+    "register",
+    "show",
+    "spell",
+    "whole",
+    "word",
+]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(param,))
@@ -192,15 +73,18 @@ class Op:
     """Base of every operator: immutable, equal by class and parameter values.
 
     Class keywords of a subclass: ``name`` (as written in the text), ``on`` (the types its
-    inputs may have), ``arity`` (number of inputs; None: one or more, a join), ``norm``
-    (a normalisation: a convolution just before it has no bias unless told).
+    inputs may have), ``arity`` (number of inputs), ``module`` (the ``torch.nn`` class that
+    takes the same parameters), and the flags below.
     """
 
     name: ClassVar[str] = ""
     params: ClassVar[dict[str, Param]] = {}
     on: ClassVar[tuple[type, ...]] = (FeatureMap, Vector)
     arity: ClassVar[int | None] = 1
+    """None: one or more."""
+    module: ClassVar[str] = ""
     norm: ClassVar[bool] = False
+    """A normalisation: a convolution just before it has no bias unless told."""
     join: ClassVar[bool] = False
     """Joins take several operands of one size, and no position of their own."""
     auto_bias: ClassVar[bool] = False
@@ -210,28 +94,53 @@ class Op:
         cls,
         name: str = "",
         on: type | tuple[type, ...] | None = None,
-        arity: int | None = 1,
+        arity: int | None = None,
+        module: str = "",
         **flags: bool,
     ) -> None:
         super().__init_subclass__()
+        cls._collect_params()
+        if on is not None:
+            cls.on = on if isinstance(on, tuple) else (on,)
+        cls.module = module or cls.module
+        for key, value in flags.items():
+            if not isinstance(getattr(Op, key, None), bool):
+                raise TypeError(f"an operator has no flag `{key}`")
+            setattr(cls, key, value)
+        cls.arity = None if cls.join else arity or cls.arity
+        if name:
+            cls.name = name
+            register(cls)
+
+    @classmethod
+    def _collect_params(cls) -> None:
         own = {key: item for key, item in vars(cls).items() if isinstance(item, Param)}
         for key, item in own.items():
             item.name = key
             if item.coerce is None:
                 hint = cls.__annotations__.get(key)
-                item.coerce = word(item.choices) if item.choices else _COERCIONS.get(hint)
+                item.coerce = word(item.choices) if item.choices else coercion(hint)
             delattr(cls, key)
         cls.params = {**cls.params, **own}
-        if on is not None:
-            cls.on = on if isinstance(on, tuple) else (on,)
-        cls.arity = None if flags.get("join") else arity
-        for key, value in flags.items():
-            setattr(cls, key, value)
-        if name:
-            cls.name = name
-            register(cls)
 
     def __init__(self, *args: Value, **values: Value) -> None:
+        given = self._given(args, values)
+        derived = []
+        for key, declared in self.params.items():
+            if key in given and not declared.means_default(given[key]):
+                object.__setattr__(self, key, declared.read(given[key]))
+            elif declared.required:
+                raise RuleError(f"`{self.name}` needs `{key}`", param=key, rule="missing")
+            elif declared.derive:
+                derived.append(declared)  # once all it may depend on is known
+            else:
+                object.__setattr__(self, key, declared.default)
+        for declared in derived:
+            object.__setattr__(self, declared.name, declared.default_for(self))
+        object.__setattr__(self, "_key", (type(self), *(getattr(self, k) for k in self.params)))
+        self.validate()
+
+    def _given(self, args: tuple[Value, ...], values: Mapping[str, Value]) -> dict[str, Value]:
         if len(args) > len(self.params):
             raise RuleError(f"`{self.name}` takes at most {len(self.params)} parameters")
         given = dict(zip(self.params, args, strict=False))
@@ -241,16 +150,7 @@ class Op:
             if key in given:
                 raise RuleError(f"`{key}` is given twice", param=key)
             given[key] = value
-        for key, declared in self.params.items():
-            if key in given:
-                stored = declared.read(given[key])
-            elif declared.required:
-                raise RuleError(f"`{self.name}` needs `{key}`", param=key, rule="missing")
-            else:
-                stored = declared.default
-            object.__setattr__(self, key, stored)
-        object.__setattr__(self, "_key", (type(self), *(getattr(self, k) for k in self.params)))
-        self.validate()
+        return given
 
     def __setattr__(self, key: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
@@ -275,26 +175,102 @@ class Op:
             value = getattr(self, key)
             if declared.required:
                 parts.append(spell(value))
-            elif explicit or value != declared.default:
+            elif explicit or not self._is_default(declared, value):
                 parts.append(f"{key}={spell(value)}")
         return f"{self.name}({', '.join(parts)})" if parts else self.name
+
+    def _is_default(self, declared: Param, value: Value) -> bool:
+        try:
+            return bool(value == declared.default_for(self))
+        except RuleError:  # these other values leave it no default
+            return False
 
     def replace(self, **values: Value) -> Op:
         """The same operator with some parameters changed (already in stored form)."""
         return type(self)(**{**self.values, **values})
 
-    # --- what a subclass says -------------------------------------------------------------
+    # --- what inference asks --------------------------------------------------------------
+
+    def infer(self, *xs: Type) -> Type:
+        """The type of the output, or RuleError: every rule of this operator, in order."""
+        self.check_inputs(xs)
+        if any(isinstance(x, Unknown) for x in xs):
+            return UNKNOWN
+        try:
+            y = self.shape(*xs)
+        except SizeTooComplex as error:
+            raise RuleError(str(error), rule="complex") from None
+        self.check_sizes(xs[0], y)
+        return y
+
+    def check_inputs(self, xs: Sequence[Type]) -> None:
+        """Number and kinds of the inputs; an UNKNOWN one passes in silence."""
+        if not xs or (self.arity is not None and len(xs) != self.arity):
+            wanted = "at least one input" if self.arity is None else f"{self.arity} input(s)"
+            raise RuleError(f"`{self.name}` needs {wanted}, got {len(xs)}", rule="operands")
+        for index, x in enumerate(xs):
+            if not isinstance(x, Unknown) and not isinstance(x, self.on):
+                raise _kind_error(self, index, x)
+
+    def formula(self, x: FeatureMap, axis: int = 0) -> str:
+        """How the height (axis 0) or width (1) comes about, in numbers; "" if unchanged."""
+        axes, size = self.axes(x), (x.height, x.width)[axis]
+        if axes is None or isinstance(size, Unknown):
+            return ""
+        return f"{axes[axis].formula(size)} = {axes[axis].size(size)}"
+
+    def resized(self, x: FeatureMap, channels: Any) -> FeatureMap:
+        """The output with ``channels`` and the sizes that ``axes`` gives."""
+        rows, columns = self.axes(x) or (None, None)
+        return FeatureMap(channels, _along(rows, x.height), _along(columns, x.width))
+
+    def check_sizes(self, x: Type, y: Type) -> None:
+        """Sizes in numbers are large enough; symbolic ones are another's business."""
+        for extent, least in self.needs(x):
+            if isinstance(extent, int) and extent < least:
+                message = f"`{self.name}` needs a size of at least {least}, got {extent}"
+                raise RuleError(message, param=self._size_param(), rule="small")
+        if not isinstance(x, FeatureMap) or not isinstance(y, FeatureMap):
+            return
+        for axis, (side, size) in enumerate((("height", y.height), ("width", y.width))):
+            if isinstance(size, int) and size < 1:
+                message = f"`{self.name}` leaves no {side}"
+                formula = self.formula(x, axis)
+                raise RuleError(
+                    f"{message}: {formula}" if formula else message,
+                    param=self._size_param(),
+                    rule="small",
+                    note=self._least(x, axis, side),
+                )
+
+    def _least(self, x: FeatureMap, axis: int, side: str) -> str:
+        axes = self.axes(x)
+        size = axes[axis].size(Size.of("n")) if axes else 1
+        return "" if isinstance(size, int) else f"the {side} must be at least {size.least()}"
+
+    def _size_param(self) -> str | None:
+        return next((key for key in ("kernel", "amount") if key in self.params), None)
+
+    # --- what a subclass says (`**_` in a signature lets it name its inputs) ----------------
 
     def validate(self) -> None:
         """Rules between parameters; raise RuleError(param=…)."""
 
-    def shape(self, *xs: Any) -> Type:
+    def shape(self, *xs: Any, **_: Any) -> Type:
         """The type of the output; raise RuleError. Elementwise by default."""
         first: Type = xs[0]
         return first
 
-    def weights(self, *xs: Any) -> tuple[Weight, ...]:
-        """Parameters and buffers, in ``state_dict`` order, named as PyTorch names them."""
+    def axes(self, x: FeatureMap) -> tuple[Axis, Axis] | None:
+        """How height and width map; None where they stay, or do not depend on the input."""
+        return None
+
+    def weights(self, *xs: Any, **_: Any) -> tuple[Weight, ...]:
+        """Parameters and buffers, in ``state_dict`` order, named as PyTorch names them.
+
+        A bare weight (name "") is a parameter at the operator's own path; ``torch`` then
+        gives a function of (x, weight) and ``initial`` the weight's first value.
+        """
         return ()
 
     def macs(self, x: Any, y: Any) -> int:
@@ -305,27 +281,53 @@ class Op:
         """Sizes that must reach a minimum beyond `output >= 1`."""
         return ()
 
-    def torch(self, *xs: Any) -> Callable[..., Any]:
-        """The PyTorch form: an ``nn.Module``, or a plain function for what holds nothing."""
-        raise NotImplementedError(f"{self.name} has no PyTorch form")
+    def pieces(self, x: Any) -> tuple[Op, ...]:
+        """For an operator with several output wires: one operator per wire, each from ``x``.
+
+        Such an operator is replaced by its pieces and never lowered itself.
+        """
+        return ()
+
+    def torch(self, *xs: Any, **_: Any) -> Callable[..., Any]:
+        """The PyTorch form: an ``nn.Module``, or a picklable function for what holds nothing."""
+        if not self.module:
+            raise NotImplementedError(f"{self.name} has no PyTorch form")
+        from torch import nn
+
+        module: Callable[..., Any] = getattr(nn, self.module)(**self.values)
+        return module
 
 
-def spell(value: Value) -> str:
-    """A stored value as ``.cnn`` text that reads back to it."""
-    if isinstance(value, bool) or value is None:
-        return "auto" if value is None else ("yes" if value else "no")
-    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-        return spell(value[0])
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(spell, value)) + ")"
-    return repr(value) if isinstance(value, float) else str(value)
+def _along(axis: Axis | None, size: Extent) -> Extent:
+    return size if axis is None or isinstance(size, Unknown) else axis.size(size)
+
+
+_KINDS: dict[type, tuple[str, str]] = {
+    FeatureMap: ("a feature map [C, H, W]", "put `gap -> flatten` before `{}`"),
+    Vector: ("a vector [C]", "a vector has no height and width: put `{}` before `flatten`"),
+}
+
+
+def _kind_error(op: Op, index: int, x: FeatureMap | Vector) -> RuleError:
+    wanted = " or ".join(_KINDS[kind][0] for kind in op.on)
+    got = "a feature map" if isinstance(x, FeatureMap) else "a vector"
+    message = f"`{op.name}` needs {wanted}, got {got} {x}"
+    help = _KINDS[type(x)][1].format(op.name)
+    return RuleError(message, operand=index, rule="kind", help=help)
 
 
 _CATALOGUE: dict[str, type[Op]] = {}
 
 
 def register(cls: type[Op]) -> None:
+    """Adds an operator to the catalogue; a name is declared once (reloading a file is fine)."""
+    if not cls.name.isidentifier():
+        raise ValueError(f"`{cls.name}` is not a name an operator can have")
     known = _CATALOGUE.get(cls.name)
-    if known is not None and known.__qualname__ != cls.__qualname__:
-        raise ValueError(f"operator `{cls.name}` is declared twice: {known} and {cls}")
+    if known is not None and (known.__module__, known.__qualname__) != (
+        cls.__module__,
+        cls.__qualname__,
+    ):
+        where = f"{known.__module__}.{known.__qualname__}"
+        raise ValueError(f"operator `{cls.name}` exists ({where}) and cannot be replaced")
     _CATALOGUE[cls.name] = cls

@@ -50,6 +50,30 @@ class Vector:
 Type = FeatureMap | Vector | Unknown
 
 
+def channels_of(x: FeatureMap | Vector) -> Channels:
+    """Channels of a feature map, features of a vector: the axis after the batch."""
+    return x.channels if isinstance(x, FeatureMap) else x.features
+
+
+def with_channels(x: FeatureMap | Vector, channels: Channels) -> FeatureMap | Vector:
+    """The same kind and sizes with other channels."""
+    if isinstance(x, FeatureMap):
+        return FeatureMap(channels, x.height, x.width)
+    return Vector(channels)
+
+
+def number(value: Channels | Extent) -> int:
+    """A size that is a number by now: after checking, at integer input sizes."""
+    if not isinstance(value, int):
+        raise TypeError(f"a number is needed here, not {value}")
+    return value
+
+
+def spread(x: FeatureMap | Vector) -> int:
+    """Positions of a feature map (height times width); 1 for a vector."""
+    return number(x.height) * number(x.width) if isinstance(x, FeatureMap) else 1
+
+
 class Weight(NamedTuple):
     """One entry of an operator's ``state_dict``: parameter, or buffer."""
 

@@ -7,8 +7,10 @@ past the nesting limit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 
 from cnndsl.source import Span
 
@@ -258,3 +260,32 @@ class Module:
 
     imports: tuple[Import, ...]
     declarations: tuple[Declaration, ...]
+    broken: tuple[str, ...] = ()
+    """Names of declarations that did not parse: using them is no second mistake."""
+
+
+def walk(*roots: Node) -> Iterator[Node]:
+    """Every node below the roots, parents first, in the order of the text; never recursive."""
+    waiting: list[Node] = list(reversed(roots))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(children(node)))
+
+
+def children(node: Node) -> list[Node]:
+    """The nodes directly inside one."""
+    found: list[Node] = []
+    for name in _child_fields(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            found.append(value)
+        elif isinstance(value, tuple) and not isinstance(value, Span):
+            found.extend(item for item in value if isinstance(item, Node))
+    return found
+
+
+@cache
+def _child_fields(kind: type[Node]) -> tuple[str, ...]:
+    plain = {"span", "depth", "path_span", "doc", "kind", "op", "path", "round"}
+    return tuple(name for name in kind.__dataclass_fields__ if name not in plain)

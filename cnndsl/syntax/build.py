@@ -1,6 +1,7 @@
-"""Reductions of the grammar into the syntax tree. Lark calls these bottom-up, so no walk.
+"""Reductions of the grammar into the syntax tree, called bottom-up, so no walk.
 
-Method names are the grammar's rule names and aliases.
+Method names are the grammar's rule names and aliases, with an underscore where the bare
+name is a word or a type of Python. A child is a token, a node, or a list of nodes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from lark import Token, Transformer
-
 from cnndsl.source import Source, Span
 from cnndsl.syntax import ast
+from cnndsl.syntax.scan import Token
 
 _SUFFIX = {"K": 10**3, "M": 10**6, "G": 10**9}
 Child = Any
@@ -34,25 +34,27 @@ class Misuse(Exception):
         self.span = span
 
 
-class Builder(Transformer[Token, Any]):
+class Builder:
     """Builds one declaration at a time; ``source`` and ``nesting`` are set before each."""
 
     source: Source
     nesting: int
 
-    def __init__(self) -> None:
-        super().__init__(visit_tokens=False)
-
     # --- helpers ----------------------------------------------------------------------
 
     def _span(self, children: Sequence[Child]) -> Span:
         first, last = children[0], children[-1]
-        start = first.start_pos if isinstance(first, Token) else first.span.start
-        end = last.end_pos if isinstance(last, Token) else last.span.end
+        if isinstance(first, list):
+            first = first[0]
+        start = first.start if isinstance(first, Token) else first.span.start
+        end = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
     def _depth(self, children: Sequence[Child]) -> int:
-        depth = 1 + max((c.depth for c in children if isinstance(c, ast.Node)), default=0)
+        depth = 1
+        for child in children:
+            if isinstance(child, ast.Node) and child.depth >= depth:
+                depth = child.depth + 1
         if depth > 3 * self.nesting:
             raise TooDeep(self._span(children))
         return depth
@@ -61,24 +63,24 @@ class Builder(Transformer[Token, Any]):
         return {"span": self._span(children), "depth": self._depth(children)}
 
     def _id(self, token: Token) -> ast.Identifier:
-        return ast.Identifier(self._span((token,)), str(token))
+        return ast.Identifier(self._span((token,)), token.text)
 
     def _ids(self, children: Sequence[Child]) -> tuple[ast.Identifier, ...]:
-        return tuple(self._id(c) for c in children if _is(c, "NAME"))
+        return tuple(self._id(c) for c in children if isinstance(c, Token) and c.kind == "name")
 
     # --- atoms --------------------------------------------------------------------------
 
     def number(self, children: list[Child]) -> ast.Number:
-        return ast.Number(self._span(children), _number(str(children[0])))
+        return ast.Number(self._span(children), _number(children[0].text))
 
     def boolean(self, children: list[Child]) -> ast.Boolean:
-        return ast.Boolean(self._span(children), children[0] == "yes")
+        return ast.Boolean(self._span(children), children[0].text == "yes")
 
     def constant(self, children: list[Child]) -> ast.Constant:
-        return ast.Constant(self._span(children), str(children[0]))
+        return ast.Constant(self._span(children), children[0].text)
 
     def name(self, children: list[Child]) -> ast.Name:
-        return ast.Name(self._span(children), str(children[0]))
+        return ast.Name(self._span(children), children[0].text)
 
     def attribute(self, children: list[Child]) -> ast.Attribute:
         owner = self.name(children[:1])
@@ -87,28 +89,28 @@ class Builder(Transformer[Token, Any]):
     def group(self, children: list[Child]) -> ast.Group:
         return ast.Group(**self._at(children), body=children[1])
 
-    def tuple(self, children: list[Child]) -> ast.Items:
+    def tuple_(self, children: list[Child]) -> ast.Items:
         return ast.Items(**self._at(children), items=_nodes(children), round=True)
 
-    def list(self, children: list[Child]) -> ast.Items:
+    def list_(self, children: list[Child]) -> ast.Items:
         return ast.Items(**self._at(children), items=_nodes(children))
 
     def argument(self, children: list[Child]) -> ast.Argument:
         name = self._id(children[0]) if len(children) == 3 else None
         return ast.Argument(**self._at(children), name=name, value=children[-1])
 
-    def arguments(self, children: list[Child]) -> tuple[ast.Argument, ...]:
-        return _nodes(children)
+    def arguments(self, children: list[Child]) -> list[ast.Argument]:
+        return list(_nodes(children))
 
     def call(self, children: list[Child]) -> ast.Call:
-        groups = [c for c in children if isinstance(c, tuple) and not isinstance(c, ast.Node)]
-        has_wires = any(_is(c, "LSQB") for c in children)
+        groups = [c for c in children if isinstance(c, list)]
+        has_wires = any(_is(c, "[") for c in children)
         has_args = len(groups) == (2 if has_wires else 1)
         return ast.Call(
             **self._call_at(children, groups),
             callee=self.name(children[:1]),
-            args=groups[0] if has_args else (),
-            wires=groups[-1] if has_wires else None,
+            args=tuple(groups[0]) if has_args else (),
+            wires=tuple(groups[-1]) if has_wires else None,
         )
 
     def wired(self, children: list[Child]) -> ast.Call:
@@ -116,7 +118,7 @@ class Builder(Transformer[Token, Any]):
             **self._call_at(children, [children[2]]),
             callee=self.name(children[:1]),
             args=None,
-            wires=children[2],
+            wires=tuple(children[2]),
         )
 
     def _call_at(self, children: list[Child], groups: list[Child]) -> dict[str, Any]:
@@ -148,8 +150,10 @@ class Builder(Transformer[Token, Any]):
         result: ast.Expr = children[0]
         at = 1
         while at < len(children):
-            op, run = str(children[at]), [result]
-            while at < len(children) and children[at] == op and (op in "+|*" or len(run) == 1):
+            op, run = children[at].text, [result]
+            # After the first operand a sign that does not join (`-`, `/`, `%`) ends the run.
+            joins = op in "+|*"
+            while at < len(children) and children[at].text == op and (joins or len(run) == 1):
                 run.append(children[at + 1])
                 at += 2
             result = ast.Infix(**self._at(run), op=op, operands=tuple(run))
@@ -158,7 +162,7 @@ class Builder(Transformer[Token, Any]):
     sum = concat = product = _infix
 
     def _logic(self, children: list[Child]) -> ast.Logic:
-        return ast.Logic(**self._at(children), op=str(children[1]), operands=_nodes(children))
+        return ast.Logic(**self._at(children), op=children[1].text, operands=_nodes(children))
 
     expr = conjunction = _logic
 
@@ -167,21 +171,27 @@ class Builder(Transformer[Token, Any]):
 
     def comparison(self, children: list[Child]) -> ast.Compare:
         left, op, right = children
-        return ast.Compare(**self._at(children), op=str(op), left=left, right=right)
+        return ast.Compare(**self._at(children), op=op.text, left=left, right=right)
 
     # --- steps ----------------------------------------------------------------------------
 
     def label(self, children: list[Child]) -> ast.LabelText:
-        parts: list[str | ast.Expr] = [str(children[0])]
+        parts: list[str | ast.Expr] = [children[0].text]
         for hole in children[1:]:
             parts.extend(hole.parts)
-        if not str(children[0]).replace("_", "a").isalnum():
-            raise Misuse(self._span(children))
+        self._check_label(children[0])
         return ast.LabelText(**self._at(children), parts=tuple(parts))
 
     def hole(self, children: list[Child]) -> ast.LabelText:
-        tail = (str(children[3]),) if len(children) == 4 else ()
-        return ast.LabelText(**self._at(children), parts=(children[1], *tail))
+        if len(children) < 4:
+            return ast.LabelText(**self._at(children), parts=(children[1],))
+        self._check_label(children[3])
+        return ast.LabelText(**self._at(children), parts=(children[1], children[3].text))
+
+    def _check_label(self, token: Token) -> None:
+        """A number may be a label; ``1.5`` would read as two."""
+        if not token.text.replace("_", "a").isalnum():
+            raise Misuse(self._span((token,)))
 
     def labelled(self, children: list[Child]) -> ast.Labelled:
         return ast.Labelled(**self._at(children), label=children[0], body=children[2])
@@ -192,21 +202,19 @@ class Builder(Transformer[Token, Any]):
 
     def if_(self, children: list[Child]) -> ast.If:
         orelse = children[5] if len(children) > 4 else None
-        return ast.If(
-            **self._at(children), condition=children[1], then=children[3], orelse=orelse
-        )
+        return ast.If(**self._at(children), condition=children[1], then=children[3], orelse=orelse)
 
     def for_(self, children: list[Child]) -> ast.For:
         return ast.For(
             **self._at(children),
             variable=self._id(children[1]),
             start=children[3],
-            stop=children[5] if _is(children[4], "RANGE") else None,
+            stop=children[5] if _is(children[4], "..") else None,
             body=children[-1],
         )
 
     def again(self, children: list[Child]) -> ast.Again:
-        return ast.Again(**self._at(children), names=self._ids(children))
+        return ast.Again(**self._at(children), names=self._ids(children[1:]))
 
     # --- declarations ---------------------------------------------------------------------
 
@@ -216,11 +224,11 @@ class Builder(Transformer[Token, Any]):
             **self._at(children),
             path=path.text[1:-1],
             path_span=path,
-            names=self._ids(children),
+            names=self._ids(children[1:]),
         )
 
-    def params(self, children: list[Child]) -> tuple[ast.Param, ...]:
-        return _nodes(children)
+    def params(self, children: list[Child]) -> list[ast.Param]:
+        return list(_nodes(children))
 
     def param(self, children: list[Child]) -> ast.Param:
         default = children[2] if len(children) > 1 else None
@@ -234,55 +242,47 @@ class Builder(Transformer[Token, Any]):
         return ast.Input(**self._at(children), dims=children[0], name=name)
 
     def clause(self, children: list[Child]) -> ast.Clause:
-        return ast.Clause(
-            **self._at(children), kind=str(children[0]), conditions=_nodes(children)
-        )
+        return ast.Clause(**self._at(children), kind=children[0].text, conditions=_nodes(children))
 
-    def with_(self, children: list[Child]) -> tuple[ast.Call, ...]:
-        return _nodes(children)
+    def with_(self, children: list[Child]) -> list[ast.Call]:
+        return list(_nodes(children))
 
     def let(self, children: list[Child]) -> ast.Let:
         names = self._ids(children[1:])
         return ast.Let(**self._at(children), names=names, value=children[-1])
 
     def body(self, children: list[Child]) -> ast.Body:
-        doc = str(children[0])[1:-1] if _is(children[0], "STRING") else None
+        first = children[0]
+        doc = first.text[1:-1] if isinstance(first, Token) and first.kind == "string" else None
         nodes = [c for c in children if isinstance(c, ast.Node)]
-        defaults: tuple[ast.Call, ...] = next((c for c in children if isinstance(c, tuple)), ())
+        defaults = [call for c in children if isinstance(c, list) for call in c]
         return ast.Body(
-            **self._at(nodes),
+            **self._at(children),
             doc=doc,
-            defaults=defaults,
+            defaults=tuple(defaults),
             lets=tuple(n for n in nodes if isinstance(n, ast.Let)),
             results=tuple(n for n in nodes if isinstance(n, ast.Expr)),
         )
 
     def declaration(self, children: list[Child]) -> ast.Declaration:
-        lists = [c for c in children if isinstance(c, list)]
-        params = next((c for c in children if isinstance(c, tuple)), ())
+        listed = [part for c in children if isinstance(c, list) for part in c]
         nodes = [c for c in children if isinstance(c, ast.Node)]
         return ast.Declaration(
-            **self._at(nodes),
-            kind=str(children[0]),
+            **self._at(children),
+            kind=children[0].text,
             name=self._id(children[1]),
-            params=params,
-            wires=tuple(lists[0]) if lists else (),
+            params=tuple(p for p in listed if isinstance(p, ast.Param)),
+            wires=tuple(w for w in listed if isinstance(w, ast.Identifier)),
             inputs=tuple(n for n in nodes if isinstance(n, ast.Input)),
             body=next(n for n in nodes if isinstance(n, ast.Body)),
             clauses=tuple(n for n in nodes if isinstance(n, ast.Clause)),
         )
 
-    block = net = declaration
+    block = def_ = net = declaration
 
 
-# Rules named like Python's own words: Lark looks them up by name.
-for _word in ("not", "if", "for", "import", "with"):
-    setattr(Builder, _word, getattr(Builder, f"{_word}_"))
-setattr(Builder, "def", Builder.declaration)
-
-
-def _is(child: Child, kind: str) -> bool:
-    return isinstance(child, Token) and child.type == kind
+def _is(child: Child, text: str) -> bool:
+    return isinstance(child, Token) and child.text == text
 
 
 def _nodes(children: Sequence[Child]) -> tuple[Any, ...]:
@@ -290,6 +290,8 @@ def _nodes(children: Sequence[Child]) -> tuple[Any, ...]:
 
 
 def _number(text: str) -> int | Fraction:
+    if text.isdigit():
+        return int(text)
     scale = _SUFFIX.get(text[-1], 1)
     digits = text[:-1] if scale > 1 else text
     value = Fraction(digits) * scale

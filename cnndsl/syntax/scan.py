@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from cnndsl.diagnostics import Diagnostic
@@ -26,10 +28,12 @@ _TOKEN = re.compile(
       | (?P<close>[)\]}])
       | (?P<sign>->|::|\.\.|[=!<>]=|[-+|*/%^@:,.=<>])
       | (?P<unclosed>"[^\n]*)
-      | (?P<other>.)""",
+      | (?P<other>[^ \t\r\n0-9A-Za-z_"\#()\[\]{}|+*/%^@:,.=<>-]+)""",
     re.VERBOSE,
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
+_EXPONENT = re.compile(r"[eE][+-]?([0-9]+)")
+_LARGEST_EXPONENT = 300  # about what a float holds
 _STARTERS = frozenset({"import", "block", "def", "net"})
 
 
@@ -37,59 +41,118 @@ class Token(NamedTuple):
     kind: str
     start: int
     end: int
+    text: str
 
 
 class Scan(NamedTuple):
-    """``chunks``: ranges of tokens, one per declaration, sound ones only."""
+    """``chunks``: ranges of tokens, one per declaration that may be parsed; ``unsound``: others."""
 
     tokens: list[Token]
     comments: list[Token]
     chunks: list[tuple[int, int]]
+    unsound: list[tuple[int, int]]
     problems: list[Diagnostic]
+
+
+class _Findings:
+    """The first problems in full, and where the ones that forbid parsing are."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self.source = source
+        self.limits = limits
+        self.problems: list[Diagnostic] = []
+        self.faults: list[int] = []
+
+    def add(self, problem: Diagnostic) -> None:
+        if len(self.problems) < self.limits.printed:
+            self.problems.append(problem)
+
+    def examine(self, token: Token) -> None:
+        """Adds what is wrong with one token, if anything is."""
+        span = Span(self.source, token.start, token.end)
+        problem = _EXAMINE[token.kind](span, self.limits)
+        if problem:
+            self.add(problem)
+            if problem.code != "E0111":  # a hidden character leaves the text readable
+                self.faults.append(token.start)
+
+    def any_within(self, start: int, end: int) -> bool:
+        return bisect_left(self.faults, start) < bisect_left(self.faults, end)
 
 
 def scan(source: Source, limits: Limits) -> Scan:
     """Tokens without white space, comments apart, and every problem of this level."""
+    findings = _Findings(source, limits)
+    size = len(source.text.encode("utf-8", "surrogatepass"))
+    if size > limits.file_bytes:
+        start = Span(source, 0, 0)
+        too_long = errors.past_limit(start, "bytes in a file", size, limits.file_bytes)
+        return Scan([], [], [], [], [too_long])
     tokens: list[Token] = []
     comments: list[Token] = []
-    problems: list[Diagnostic] = []
     for match in _TOKEN.finditer(source.text):
         kind = match.lastgroup or "other"
         if kind == "space":
             continue
-        token = Token(kind, match.start(), match.end())
+        token = Token(kind, match.start(), match.end(), match.group())
         (comments if kind == "comment" else tokens).append(token)
-        problem = _examine(token, source, limits)
-        if problem:
-            problems.append(problem)
-            if len(problems) >= limits.printed:
-                break
-    chunks = _chunks(tokens, source)
-    sound = [c for c in chunks if _sound(tokens, c, source, limits, problems)]
-    return Scan(tokens, comments, sound, problems)
+        if kind in _EXAMINE and (kind != "name" or len(token.text) > limits.identifier):
+            findings.examine(token)
+    chunks = _chunks(tokens)
+    sound = [_sound(tokens, chunk, findings) for chunk in chunks]
+    return Scan(
+        tokens,
+        comments,
+        [chunk for chunk, good in zip(chunks, sound, strict=True) if good],
+        [chunk for chunk, good in zip(chunks, sound, strict=True) if not good],
+        findings.problems,
+    )
 
 
-def _examine(token: Token, source: Source, limits: Limits) -> Diagnostic | None:
-    span = Span(source, token.start, token.end)
-    length = token.end - token.start
-    if token.kind == "name" and length > limits.identifier:
+# --- one token --------------------------------------------------------------------------------
+
+
+def _examine_name(span: Span, limits: Limits) -> Diagnostic | None:
+    length = span.end - span.start
+    if length > limits.identifier:
         return errors.past_limit(span, "characters in a name", length, limits.identifier)
-    if token.kind == "number":
-        digits = sum(c.isdigit() for c in span.text)
-        if digits > limits.digits:
-            return errors.past_limit(span, "digits in a number", digits, limits.digits)
-        exponent = re.search(r"[eE][+-]?([0-9]+)", span.text)
-        if exponent and int(exponent[1]) > 300:
-            return errors.past_limit(span, "exponent of a number", int(exponent[1]), 300)
-    if token.kind in ("string", "comment"):
-        if length > limits.text:
-            return errors.past_limit(span, "characters in a string or comment", length, limits.text)
-        return next(_hidden(span), None)
-    if token.kind == "unclosed":
-        return errors.unclosed_string(span)
-    if token.kind == "other":
-        return errors.bad_character(span)
     return None
+
+
+def _examine_number(span: Span, limits: Limits) -> Diagnostic | None:
+    text = span.text
+    digits = sum(c.isdigit() for c in text)
+    if digits > limits.digits:
+        return errors.past_limit(span, "digits in a number", digits, limits.digits)
+    exponent = _EXPONENT.search(text)
+    if exponent and int(exponent[1]) > _LARGEST_EXPONENT:
+        return errors.past_limit(span, "exponent of a number", int(exponent[1]), _LARGEST_EXPONENT)
+    return None
+
+
+def _examine_text(span: Span, limits: Limits) -> Diagnostic | None:
+    length = span.end - span.start
+    if length > limits.text:
+        return errors.past_limit(span, "characters in a string or comment", length, limits.text)
+    return next(_hidden(span), None)
+
+
+def _examine_unclosed(span: Span, limits: Limits) -> Diagnostic | None:
+    return errors.unclosed_string(span)
+
+
+def _examine_other(span: Span, limits: Limits) -> Diagnostic | None:
+    return errors.bad_character(span)
+
+
+_EXAMINE = {
+    "name": _examine_name,
+    "number": _examine_number,
+    "string": _examine_text,
+    "comment": _examine_text,
+    "unclosed": _examine_unclosed,
+    "other": _examine_other,
+}
 
 
 def _hidden(span: Span) -> Iterator[Diagnostic]:
@@ -107,39 +170,29 @@ def _hidden(span: Span) -> Iterator[Diagnostic]:
         yield errors.hidden_character(Span(span.source, at, at + 1))
 
 
-def _chunks(tokens: list[Token], source: Source) -> list[tuple[int, int]]:
+# --- declarations -----------------------------------------------------------------------------
+
+
+def _chunks(tokens: list[Token]) -> list[tuple[int, int]]:
     """A declaration starts at its keyword and ends before the next one."""
-    text = source.text
-    starts = [
-        i for i, t in enumerate(tokens) if t.kind == "name" and text[t.start : t.end] in _STARTERS
-    ]
-    bounds = [*starts, len(tokens)]
-    chunks = [(bounds[i], bounds[i + 1]) for i in range(len(starts))]
+    bounds = [i for i, token in enumerate(tokens) if token.text in _STARTERS]
+    bounds.append(len(tokens))
     if bounds[0] > 0:
-        chunks.insert(0, (0, bounds[0]))
-    return chunks
+        bounds.insert(0, 0)
+    return list(pairwise(bounds))
 
 
-def _sound(
-    tokens: list[Token],
-    chunk: tuple[int, int],
-    source: Source,
-    limits: Limits,
-    problems: list[Diagnostic],
-) -> bool:
+def _sound(tokens: list[Token], chunk: tuple[int, int], findings: _Findings) -> bool:
     """Whether the chunk may be parsed; problems with its brackets are added."""
     first, last = tokens[chunk[0]], tokens[chunk[1] - 1]
-    broken = any(
-        p.span and first.start <= p.span.start < last.end for p in problems if p.code != "E0111"
-    )
-    if broken:
+    if findings.any_within(first.start, last.end):
         return False
-    if source.text[first.start : first.end] not in _STARTERS:
-        problems.append(errors.outside(Span(source, first.start, first.end)))
+    if first.text not in _STARTERS:
+        findings.add(errors.outside(Span(findings.source, first.start, first.end)))
         return False
-    problem = _brackets(tokens[chunk[0] : chunk[1]], source, limits)
+    problem = _brackets(tokens[chunk[0] : chunk[1]], findings.source, findings.limits)
     if problem:
-        problems.append(problem)
+        findings.add(problem)
     return problem is None
 
 
@@ -155,9 +208,9 @@ def _brackets(tokens: list[Token], source: Source, limits: Limits) -> Diagnostic
             span = Span(source, token.start, token.end)
             if not opened:
                 return errors.stray_bracket(span, None)
-            opener = Span(source, *opened.pop()[1:])
-            if opener.text != _CLOSES[span.text]:
-                return errors.stray_bracket(span, opener)
+            opener = opened.pop()
+            if opener.text != _CLOSES[token.text]:
+                return errors.stray_bracket(span, Span(source, opener.start, opener.end))
     if opened:
         return errors.unclosed_bracket(Span(source, opened[-1].start, opened[-1].end))
     return None

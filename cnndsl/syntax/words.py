@@ -13,7 +13,7 @@ _SIGNS = {
     "PERCENT": "%", "HAT": "^", "AT": "@", "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]",
     "LBRACE": "{", "RBRACE": "}",
 }  # fmt: skip
-_STARTS_TERM = {"NAME", "NUMBER", "LPAR", "IF", "FOR"}
+_STARTS_TERM = {"NAME", "NUMBER", "LPAR"}
 _GOES_ON = {"ARROW", "PLUS", "BAR"}
 
 

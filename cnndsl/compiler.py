@@ -1,0 +1,242 @@
+"""From text to module, each stage computed once when asked for.
+
+``load``/``loads`` give a ``Program`` and never raise for a bad text; ``Program.net`` gives a
+``Compilation``; only asking that for a graph or a module raises ``CnnError``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnndsl.diagnostics import CnnError, Collector, Diagnostic
+from cnndsl.graph import cost
+from cnndsl.graph.model import Graph
+from cnndsl.limits import DEFAULT_LIMITS, Limits
+from cnndsl.semantics import errors
+from cnndsl.semantics.files import Library, Loader, ReadError, read_file
+from cnndsl.semantics.net import Expansion, Parameter, expand_net, first_of_each
+from cnndsl.semantics.resolve import resolve
+from cnndsl.semantics.state import Chooser
+from cnndsl.source import Source
+
+if TYPE_CHECKING:
+    import networkx
+
+    from cnndsl.backends.torch.module import Network
+
+
+class Program:
+    """One file with what it imports. ``diagnostics`` holds every problem as a value."""
+
+    def __init__(
+        self, source: Source, root: Path | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self.source, self.root, self.limits = source, root, limits
+
+    @cached_property
+    def _loaded(self) -> tuple[Library, tuple[Diagnostic, ...]]:
+        found = Collector()
+        library = Loader(self.root, self.limits, found).load(self.source)
+        for key, scope in library.scopes.items():
+            resolve(scope, library.modules[key], found)
+        return library, found.all
+
+    @property
+    def library(self) -> Library:
+        return self._loaded[0]
+
+    @property
+    def nets(self) -> tuple[str, ...]:
+        """The names of the file's nets, in the order of the text."""
+        return self.library.nets
+
+    @cached_property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Problems of the text and of every net at its default parameters."""
+        found = Collector()
+        found.extend(self._loaded[1])
+        for name in self.nets:
+            _merge(found, self.net(name).expansion.diagnostics)
+        return found.all
+
+    def net(
+        self,
+        name: str | None = None,
+        /,
+        *,
+        at: Mapping[str, int] | None = None,
+        chooser: Chooser = first_of_each,
+        **parameters: Parameter,
+    ) -> Compilation:
+        """One net with its parameters; without a name, the file's only net.
+
+        ``at`` fixes symbols of the input (``{"H": 224}``).
+        """
+        return Compilation(self, name, parameters, at or {}, chooser)
+
+
+class Compilation:
+    """One net on its way to a module. Nothing is computed before it is asked for."""
+
+    def __init__(
+        self,
+        program: Program,
+        name: str | None,
+        parameters: Mapping[str, Parameter],
+        at: Mapping[str, int],
+        chooser: Chooser = first_of_each,
+    ) -> None:
+        self.program, self.parameters, self.at = program, dict(parameters), dict(at)
+        nets = program.nets
+        self.name = name if name is not None else (nets[0] if len(nets) == 1 else None)
+        self._chooser = chooser
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        scope = self.program.library.main
+        definition = scope.names.get(self.name or "")
+        if definition is None or definition.tree.kind != "net" or self.name is None:
+            broken = any(d.severity == "error" for d in self.program._loaded[1])
+            known = self.program.nets
+            problem = errors.no_such_net(self.name, known) if self.name else errors.which_net(known)
+            return Expansion(None, () if broken and self.name is None else (problem,), (), {})
+        return expand_net(
+            definition, self.program.limits, self.parameters, self.at, self._chooser
+        )
+
+    @cached_property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Problems of the text and of this net with these parameters."""
+        found = Collector()
+        found.extend(self.program._loaded[1])
+        _merge(found, self.expansion.diagnostics)
+        return found.all
+
+    @property
+    def ok(self) -> bool:
+        return not any(d.severity == "error" for d in self.diagnostics)
+
+    @property
+    def graph(self) -> Graph:
+        """The checked graph; raises CnnError with every diagnostic if there is none."""
+        graph = self.expansion.graph
+        if graph is None or not self.ok:
+            raise CnnError(self.diagnostics)
+        return graph
+
+    # --- facts ----------------------------------------------------------------------------
+
+    @cached_property
+    def params(self) -> int:
+        """Trainable numbers of the module, heads emitted in training included."""
+        return cost.parameters(self.graph)
+
+    @cached_property
+    def inference_params(self) -> int:
+        """Trainable numbers that eval mode uses."""
+        return cost.parameters(self.graph, cost.inference_nodes(self.graph))
+
+    def macs(self, **sizes: int) -> int:
+        """Multiply-accumulates of one sample in eval mode, convolutions and linear layers.
+
+        Symbols left out are 224, or the next valid size.
+        """
+        return cost.macs(self.graph, self._sizes(sizes))
+
+    @property
+    def min_size(self) -> dict[str, int]:
+        """The smallest valid size of every symbol of the input."""
+        return self.graph.facts.smallest()
+
+    def output_shapes(self, **sizes: int) -> dict[str, tuple[int, ...]]:
+        """Shapes by output name, without the batch."""
+        values = self._sizes(sizes)
+        return {
+            output.name: cost.shape(cost.concrete(self.graph.nodes[output.node].type, values))
+            for output in self.graph.outputs
+        }
+
+    def _sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        facts = self.graph.facts
+        unknown = [s for s in sizes if s not in facts.symbols]
+        if unknown:
+            known = ", ".join(facts.symbols) or "none"
+            raise ValueError(f"`{unknown[0]}` is no symbol of this net (it has: {known})")
+        values = {**facts.reference(), **sizes}
+        for symbol in facts.symbols:
+            if not facts.allowed(symbol).contains(values[symbol]):
+                raise ValueError(f"{symbol}={values[symbol]} is not valid: {facts.allowed(symbol)}")
+        return values
+
+    # --- forms ----------------------------------------------------------------------------
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Any]:
+        return self.graph.to_networkx()
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph for other tools, as ``cnndsl/schemas/graph-1.json`` describes."""
+        from cnndsl.graph.as_json import graph_to_json
+
+        return graph_to_json(self.graph)
+
+    def to_text(self) -> str:
+        """The graph as an ordinary ``.cnn`` that reads back to the same graph."""
+        from cnndsl.graph.printer import print_graph
+
+        return print_graph(self.graph)
+
+    def compile(self, *, optimize: int = 0) -> Network:
+        """The PyTorch module; raises CnnError when something is wrong.
+
+        ``optimize=0`` is the plain module: one PyTorch layer per step of the text.
+        """
+        if optimize != 0:
+            raise ValueError(f"optimize={optimize!r}: this version has level 0 only")
+        graph = self.graph
+        if self.expansion.choices and any(c.open for c in self.expansion.choices):
+            first = next(c for c in self.expansion.choices if c.open)
+            raise CnnError([errors.no_choice(first.span, first.path, first.count)])
+        from cnndsl.backends.torch.lower import lower
+
+        return lower(graph)
+
+
+def _merge(found: Collector, more: tuple[Diagnostic, ...]) -> None:
+    """Adds what was not already said about the same place."""
+    known = {(d.code, d.span) for d in found.all}
+    found.extend(d for d in more if d.span is None or (d.code, d.span) not in known)
+
+
+def loads(
+    text: str, *, name: str = "<text>", root: str | os.PathLike[str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Program:  # fmt: skip
+    """The program of a text; imports are read below ``root`` (without it there are none)."""
+    return Program(Source(name, text), Path(root) if root is not None else None, limits)
+
+
+def load(
+    path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Program:  # fmt: skip
+    """The program of a file; imports are read below ``root``, by default the file's folder.
+
+    Raises OSError-like ``CnnError`` (E0203) when the file itself cannot be read.
+    """
+    file = Path(path)
+    try:
+        text = read_file(file, limits)
+    except ReadError as error:
+        raise CnnError([errors.unreadable(str(path), error.message)]) from None
+    return Program(Source(str(path), text), Path(root) if root else file.parent, limits)
+
+
+def compile(
+    path: str | os.PathLike[str], net: str | None = None, /, **parameters: Parameter
+) -> Network:
+    """The module of one net of a file, in one line; raises CnnError."""
+    return load(path).net(net, **parameters).compile()

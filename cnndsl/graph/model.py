@@ -1,0 +1,150 @@
+"""The graph: nodes in an order in which inputs come first.
+
+``Graph`` is the only importer of networkx, and imports it when a graph question is asked:
+loading networkx takes longer than checking a ResNet-50 (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cnndsl.graph.facts import Facts
+from cnndsl.ops.base import Op
+from cnndsl.ops.types import Type
+from cnndsl.source import Span
+
+if TYPE_CHECKING:
+    import networkx
+
+
+class Frame(NamedTuple):
+    """A call that was expanded: where the reader finds the text behind a node."""
+
+    call: str
+    path: str
+    span: Span
+    parent: Frame | None
+
+
+class Node:
+    """One operator applied to wires. Identity in a graph is ``id``; ``path`` is its module.
+
+    Two nodes share a path exactly when they share weights (`again`); joins and inputs have
+    their own path too, but no module.
+    """
+
+    __slots__ = ("frame", "id", "inputs", "op", "path", "shared", "span", "type")
+
+    def __init__(
+        self,
+        id: int,
+        op: Op,
+        inputs: tuple[int, ...],
+        type: Type,
+        path: str,
+        span: Span | None = None,
+        frame: Frame | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.id, self.op, self.inputs, self.type = id, op, inputs, type
+        self.path, self.span, self.frame, self.shared = path, span, frame, shared
+
+    def __repr__(self) -> str:
+        return f"%{self.id} = {self.op.text()}{list(self.inputs)} {self.path!r} :: {self.type}"
+
+
+class Output(NamedTuple):
+    """A value the network returns; ``train``: in training only."""
+
+    name: str
+    node: int
+    emitted: bool = False
+    train: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A checked network: nodes, outputs, and what is known about its symbols."""
+
+    name: str
+    nodes: Mapping[int, Node]
+    outputs: tuple[Output, ...]
+    facts: Facts
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def inputs_of(self, node: Node) -> list[Node]:
+        return [self.nodes[i] for i in node.inputs]
+
+    def types_into(self, node: Node) -> list[Type]:
+        return [self.nodes[i].type for i in node.inputs]
+
+    @property
+    def inputs(self) -> list[Node]:
+        return [node for node in self if node.op.name == "input"]
+
+    def consumers(self) -> dict[int, list[int]]:
+        """For each node the nodes that read it, once per operand slot."""
+        readers: dict[int, list[int]] = {i: [] for i in self.nodes}
+        for node in self:
+            for i in node.inputs:
+                readers[i].append(node.id)
+        return readers
+
+    def reaching(self, targets: Iterable[int]) -> set[int]:
+        """``targets`` and everything they are computed from."""
+        found: set[int] = set()
+        waiting = list(targets)
+        while waiting:
+            i = waiting.pop()
+            if i not in found:
+                found.add(i)
+                waiting.extend(self.nodes[i].inputs)
+        return found
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Any]:
+        """A copy for other tools: node key = id; edge key = operand slot.
+
+        Node attributes: ``op`` (text), ``path``, ``type`` (text); the graph's: ``name``,
+        ``outputs``.
+        """
+        import networkx
+
+        graph: networkx.MultiDiGraph[Any] = networkx.MultiDiGraph(name=self.name)
+        graph.graph["outputs"] = [output._asdict() for output in self.outputs]
+        for node in self:
+            graph.add_node(node.id, op=node.op.text(), path=node.path, type=str(node.type))
+            for slot, source in enumerate(node.inputs):
+                graph.add_edge(source, node.id, key=slot)
+        return graph
+
+    def signature(self) -> tuple[object, ...]:
+        """Equal for graphs that are the same up to node numbers and join names."""
+        number = {node.id: k for k, node in enumerate(self)}
+        rows = [
+            (
+                node.op,
+                tuple(number[i] for i in node.inputs),
+                "" if node.op.join else node.path,
+                node.type,
+                node.shared,
+            )
+            for node in self
+        ]
+        outputs = [(o.name, number[o.node], o.emitted, o.train) for o in self.outputs]
+        return (self.name, tuple(rows), tuple(outputs), self.facts.signature())
+
+
+def nodes_by_path(nodes: Sequence[Node]) -> dict[str, Node]:
+    """The first node of each module path."""
+    found: dict[str, Node] = {}
+    for node in nodes:
+        found.setdefault(node.path, node)
+    return found

@@ -1,0 +1,198 @@
+"""Names that are called: operators on wires, joins by name, blocks and defs entered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cnndsl.ops.base import Op, RuleError
+from cnndsl.ops.types import Unknown
+from cnndsl.semantics import errors
+from cnndsl.semantics.calls import Caller
+from cnndsl.semantics.naming import Namespace
+from cnndsl.semantics.trampoline import Routine
+from cnndsl.semantics.values import Definition, Env, Flow, Function, Wires
+from cnndsl.source import Span
+from cnndsl.syntax import ast
+
+
+class Applier(Caller):
+    """Applies functions; running the terms inside them is the subclass's."""
+
+    def run(
+        self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
+    ) -> Routine[Flow]:
+        raise NotImplementedError
+
+    def body(
+        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace
+    ) -> Routine[Flow]:
+        raise NotImplementedError
+
+    def operands(
+        self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
+    ) -> Routine[list[tuple[Flow, Span]]]:
+        raise NotImplementedError
+
+    def join(
+        self, op: Op, flows: list[tuple[Flow, Span]], span: Span, env: Env, space: Namespace
+    ) -> Flow:
+        """Absent branches drop out; one branch is itself; none at all is `none`."""
+        present = [(f, s) for f, s in flows if f.ids]
+        if op.name == "mul" and len(present) < len(flows):
+            self.state.report(errors.nothing_here(span, "`*` needs every operand"))
+            return self.state.failed(span)
+        for flow, place in present:
+            if not self.one_wire(flow, place, "a join"):
+                return self.state.failed(span)
+        if len(present) <= 1:
+            return Flow(present[0][0].ids) if present else Flow(())
+        ids = tuple(flow.ids[0] for flow, _ in present)
+        node = self.apply(op, ids, space.join(op.name), span, env, operands=[s for _, s in present])
+        return Flow((node.id,)) if node else self.state.failed(span)
+
+    def call(
+        self,
+        value: Function,
+        expr: ast.Expr,
+        call: ast.Call | None,
+        env: Env,
+        flow: Flow,
+        space: Namespace,
+        label: str | None,
+    ) -> Routine[Flow]:
+        place, self.place = self.place, space.join(label or str(space.count))
+        try:
+            target = value.target
+            if isinstance(target, Definition):
+                return (yield self._declared(target, expr, call, env, flow, space, label))
+            if target.join:
+                return (yield self._named_join(target, expr, call, env, flow, space, label))
+            return (yield self._operator(target, expr, call, env, flow, space, label))
+        finally:
+            self.place = place
+
+    def _operator(
+        self, target: type[Op], expr: ast.Expr, call: ast.Call | None, env: Env, flow: Flow,
+        space: Namespace, label: str | None,
+    ) -> Routine[Flow]:  # fmt: skip
+        span = expr.span
+        if call is not None and call.wires is not None:
+            self.state.report(errors.wire_count(span, f"`{target.name}` takes no wires in `[…]`"))
+            return self.state.failed(span)
+        op, places = yield self.make(target, call, env, span)
+        path = self.take(space, label, span)
+        if op is None or not self.one_wire(flow, span, f"`{target.name}`"):
+            return self.state.failed(span)
+        nodes = []
+        for one in self._pieces(op, flow.ids[0]):
+            node = self.apply(one, flow.ids, path, span, env, places, sharing=space.sharing)
+            if node is None:
+                return self.state.failed(span)
+            nodes.append(node)
+        self._after(nodes[0], flow, space, label)
+        open_bias = target.auto_bias and getattr(nodes[0].op, "bias", True) is None
+        return Flow(tuple(n.id for n in nodes), nodes[0].id if open_bias else None)
+
+    def _pieces(self, op: Op, wire: int) -> tuple[Op, ...]:
+        """What stands for an operator with several output wires; itself for all others."""
+        type = self.state.nodes[wire].type
+        if isinstance(type, Unknown):
+            return (op,)
+        try:
+            return op.pieces(type) or (op,)
+        except RuleError:  # applying it whole reports the rule at its place
+            return (op,)
+
+    def _after(self, node: Any, flow: Flow, space: Namespace, label: str | None) -> None:
+        """A norm settles the bias before it; weights in a join want a label."""
+        if node.op.norm and flow.pending is not None:
+            self.state.open_biases.discard(flow.pending)
+            before = self.state.nodes[flow.pending]
+            before.op = before.op.replace(bias=False)
+        elif node.op.auto_bias and node.op.bias is None:
+            self.state.open_biases.add(node.id)
+        if space.joins and label is None and not isinstance(node.type, Unknown):
+            if node.op.weights(*self.state.types(node.inputs)):
+                self.state.report(errors.unlabelled_weights(node.span))
+
+    def _named_join(
+        self, target: type[Op], expr: ast.Expr, call: ast.Call | None, env: Env, flow: Flow,
+        space: Namespace, label: str | None,
+    ) -> Routine[Flow]:  # fmt: skip
+        """``add(f, g)``: layers in round brackets, or wires in square ones; values by name."""
+        arguments = [] if call is None else [*(call.args or ()), *(call.wires or ())]
+        layers = [a.value for a in arguments if a.name is None]
+        if not layers:
+            self.state.report(errors.missing_parameter(expr.span, target.name, ["operands"]))
+            return self.state.failed(expr.span)
+        values = None
+        if call is not None and call.args is not None:
+            named = tuple(a for a in call.args if a.name is not None)
+            values = replace(call, args=named)
+        op, _ = yield self.make(target, values, env, expr.span)
+        for layer in layers:
+            if self.kind(layer, env) == "number":
+                self._report_kind(layer, f"`{target.name}` joins layers, and this is a number")
+                op = None
+        if op is None:
+            return self.state.failed(expr.span)
+        space = self.open(space, label, expr.span)
+        flows = yield self.operands(layers, env, flow, space)
+        return self.join(op, flows, expr.span, env, space)
+
+    def _declared(
+        self, target: Definition, expr: ast.Expr, call: ast.Call | None, env: Env, flow: Flow,
+        space: Namespace, label: str | None,
+    ) -> Routine[Flow]:  # fmt: skip
+        tree, span = target.tree, expr.span
+        wires = yield self._wire_arguments(target, call, env, flow, space, span)
+        if tree.kind == "def":
+            inner_space = self.open(space, label, span)
+        else:
+            inner_space = Namespace(self.take(space, label, span), space.sharing)
+        before = self.state.next_id
+        inner = yield self.enter(target, call, env, flow, inner_space.path, span)
+        if inner is None or wires is None:
+            return self.state.failed(span)
+        inner.names.update(wires)
+        pending = flow.pending if tree.kind == "def" else None
+        result = yield self.body(tree, inner, Flow(flow.ids, pending), inner_space)
+        if tree.kind != "def" and space.joins and label is None and self._has_weights(before):
+            self.state.report(errors.unlabelled_weights(span))
+        return result if tree.kind == "def" else Flow(result.ids)
+
+    def _has_weights(self, first: int) -> bool:
+        nodes = self.state.nodes
+        for i in range(first, self.state.next_id):
+            xs = self.state.types(nodes[i].inputs)
+            if not any(isinstance(x, Unknown) for x in xs) and nodes[i].op.weights(*xs):
+                return True
+        return False
+
+    def _wire_arguments(
+        self, target: Definition, call: ast.Call | None, env: Env, flow: Flow, space: Namespace,
+        span: Span,
+    ) -> Routine[dict[str, Wires] | None]:  # fmt: skip
+        tree = target.tree
+        names = [w.text for w in tree.wires] or [i.name.text for i in tree.inputs[1:] if i.name]
+        arguments = (call.wires if call is not None else None) or ()
+        given: dict[str, Wires] = {}
+        for position, argument in enumerate(arguments):
+            name = argument.name.text if argument.name else None
+            if name is None and position < len(names):
+                name = names[position]
+            if name not in names or name in given:
+                message = f"`{target.name}` takes the wires [{', '.join(names)}]"
+                self.state.report(errors.wire_count(argument.span, message))
+                return None
+            found = yield self.run(argument.value, env, Flow(flow.ids), space)
+            if not self.one_wire(found, argument.span, f"wire `{name}`"):
+                return None
+            given[name] = Wires(found.ids)
+        missing = [name for name in names if name not in given]
+        if missing:
+            message = f"`{target.name}` needs the wires [{', '.join(missing)}]"
+            self.state.report(errors.wire_count(span, message))
+            return None
+        return given

@@ -1,0 +1,360 @@
+"""Terms to a graph: every sign and word of the language, applied to wires.
+
+Types are inferred as nodes are made, because a term may ask for ``in.channels``. Routines
+run on a trampoline, so depth is bounded by the limits and never by Python's stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnndsl.ops import catalogue
+from cnndsl.ops.base import show
+from cnndsl.ops.types import Unknown
+from cnndsl.semantics import errors
+from cnndsl.semantics.apply import Applier
+from cnndsl.semantics.ascription import check_ascription
+from cnndsl.semantics.naming import Namespace
+from cnndsl.semantics.state import State
+from cnndsl.semantics.trampoline import Routine
+from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
+from cnndsl.source import Span
+from cnndsl.syntax import ast
+
+_JOINS = {"+": "add", "|": "concat", "*": "mul"}
+
+
+class Expander(Applier):
+    """Applies terms to wires. Every handler takes (expr, env, flow, space, label)."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._plain = {}
+        self._layers: dict[type, Callable[..., Routine[Flow]]] = {
+            ast.Chain: self._chain, ast.Name: self._named, ast.Call: self._called,
+            ast.Labelled: self._labelled, ast.Infix: self._joined, ast.Group: self._grouped,
+            ast.Power: self._repeated, ast.If: self._chosen, ast.For: self._looped,
+            ast.Tap: self._tapped, ast.Ascribed: self._ascribed, ast.Emit: self._emitted,
+            ast.Again: self._again, ast.Constant: self._constant,
+        }  # fmt: skip
+
+    def run(
+        self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
+    ) -> Routine[Flow]:
+        self.state.step(expr.span)
+        handler = self._layers.get(type(expr), self._misplaced)
+        return handler(expr, env, flow, space, label)
+
+    def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Routine[Flow]:
+        self._report_kind(expr, "a layer is needed here, and this is a number")
+        return self.state.failed(expr.span)
+        yield
+
+    # --- signs ----------------------------------------------------------------------------
+
+    def _chain(
+        self, expr: ast.Chain, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        space = self.open(space, label, expr.span)
+        for index, step in enumerate(expr.steps):
+            if index and not flow.ids:
+                message = "nothing arrives here: the step before it is `none`"
+                self.state.report(errors.nothing_here(step.span, message))
+                return self.state.failed(step.span)
+            flow = yield self.run(step, env, flow, space)
+        return flow
+
+    def _grouped(
+        self, expr: ast.Group, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        return (yield self.run(expr.body, env, flow, self.open(space, label, expr.span)))
+
+    def _labelled(
+        self, expr: ast.Labelled, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        space = self.open(space, label, expr.span)
+        name = yield self._label_text(expr.label, env)
+        if name is None:
+            return self.state.failed(expr.span)
+        activation = env.activation
+        relative = space.join(name)[len(activation.path) :].lstrip(".")
+        activation.labels[relative] = (expr.body, env, space.path)
+        return (yield self.run(expr.body, env, flow, space, name))
+
+    def _label_text(self, label: ast.LabelText, env: Env) -> Routine[str | None]:
+        parts = []
+        for part in label.parts:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            value = yield self.number(part, env)
+            if isinstance(value, Unknown):
+                return None
+            if isinstance(value, bool) or not isinstance(value, int | str) or str(value) < "0":
+                message = "a label is built of whole numbers and words"
+                self.state.report(errors.bad_label(part.span, message))
+                return None
+            parts.append(str(value))
+        return "".join(parts)
+
+    def _joined(
+        self, expr: ast.Infix, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        name = _JOINS.get(expr.op)
+        kinds = [self.kind(operand, env) for operand in expr.operands]
+        if name is None or "layer" not in kinds:
+            message = f"`{expr.op}` needs numbers" if name is None else "a layer is needed here"
+            self._report_kind(expr, message)
+            return self.state.failed(expr.span)
+        if "number" in kinds:
+            operand = expr.operands[kinds.index("number")]
+            self._report_kind(operand, f"`{expr.op}` joins layers here, and this is a number")
+            return self.state.failed(expr.span)
+        space = self.open(space, label, expr.span)
+        flows = yield self.operands(list(expr.operands), env, flow, space)
+        return self.join(catalogue()[name](), flows, expr.span, env, space)
+
+    def operands(
+        self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
+    ) -> Routine[list[tuple[Flow, Span]]]:
+        """Each operand applied to the same input; a `for` here is one operand per value."""
+        flows: list[tuple[Flow, Span]] = []
+        space.joins += 1
+        for expr in exprs:
+            if isinstance(expr, ast.For):
+                for inner in (yield self._iterations(expr, env)):
+                    found = yield self.run(expr.body, inner, Flow(flow.ids), space)
+                    flows.append((found, expr.body.span))
+                    self._check_fan_in(len(flows), expr.span)
+            else:
+                flows.append(((yield self.run(expr, env, Flow(flow.ids), space)), expr.span))
+                self._check_fan_in(len(flows), expr.span)
+        space.joins -= 1
+        return flows
+
+    def _check_fan_in(self, count: int, span: Span) -> None:
+        limit = self.state.limits.fan_in
+        if count > limit:
+            raise self.state.stop(errors.expansion_limit(span, "operands of one join", limit))
+
+    def _repeated(
+        self, expr: ast.Power, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        if self.kind(expr.base, env) == "number":
+            return (yield self._misplaced(expr, env, flow))
+        count = yield self.number(expr.exponent, env)
+        if isinstance(count, Unknown):
+            return self.state.failed(expr.span)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            message = f"a layer is repeated a whole number of times, not {show(count)}"
+            self.state.report(errors.bad_value(expr.exponent.span, message))
+            return self.state.failed(expr.span)
+        space = self.open(space, label, expr.span)
+        return (yield self._times(expr.base, [env] * count, flow, space))
+
+    def _times(
+        self, body: ast.Expr, envs: list[Env], flow: Flow, space: Namespace
+    ) -> Routine[Flow]:
+        """One application after the other; the first pass is charged for all of them."""
+        state = self.state
+        outer = state.multiplier
+        if outer:
+            state.multiplier = outer * max(len(envs), 1)
+        for env in envs:
+            if not flow.ids:
+                state.report(errors.nothing_here(body.span, "nothing arrives at a repetition"))
+                flow = state.failed(body.span)
+            flow = yield self.run(body, env, flow, space)
+            state.multiplier = 0
+        state.multiplier = outer
+        return flow
+
+    # --- words ----------------------------------------------------------------------------
+
+    def _constant(
+        self, expr: ast.Constant, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        return flow if expr.name == "id" else Flow(())
+        yield
+
+    def _chosen(
+        self, expr: ast.If, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        condition = yield self.truth(expr.condition, env)
+        if isinstance(condition, Unknown):
+            return self.state.failed(expr.span)
+        space = self.open(space, label, expr.span)
+        branch = expr.then if condition else expr.orelse
+        return flow if branch is None else (yield self.run(branch, env, flow, space))
+
+    def _looped(
+        self, expr: ast.For, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        space = self.open(space, label, expr.span)
+        envs = yield self._iterations(expr, env)
+        return (yield self._times(expr.body, envs, flow, space))
+
+    def _iterations(self, expr: ast.For, env: Env) -> Routine[list[Env]]:
+        """One environment per value of the loop's variable."""
+        start = yield self.number(expr.start, env)
+        if isinstance(start, Unknown):
+            return []
+        if expr.stop is None:
+            if not isinstance(start, tuple):
+                self._report_kind(expr.start, "`for` walks a list `[…]` or a range `a..b`")
+                return []
+            values: Any = start
+        else:
+            stop = yield self.number(expr.stop, env)
+            ends = (start, stop)
+            if any(isinstance(e, Unknown) for e in ends):
+                return []
+            if any(isinstance(e, bool) or not isinstance(e, int) for e in ends):
+                message = f"a range needs whole numbers, got {show(start)}.."
+                message += show(stop)
+                self.state.report(errors.bad_value(expr.start.span.to(expr.stop.span), message))
+                return []
+            values = range(start, stop + 1)
+        limit = self.state.limits.repeat
+        if len(values) > limit:
+            raise self.state.stop(errors.expansion_limit(expr.span, "repetitions", limit))
+        return [env.child(expr.variable.text, value) for value in values]
+
+    def _tapped(
+        self, expr: ast.Tap, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        flow = yield self.run(expr.body, env, flow, space, label)
+        env.root.names[expr.name.text] = Wires(flow.ids)
+        return flow
+
+    def _ascribed(
+        self, expr: ast.Ascribed, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        flow = yield self.run(expr.body, env, flow, space, label)
+        if self.one_wire(flow, expr.span, "an ascription"):
+            claimed = yield self._items(expr.dims, env)
+            check_ascription(self.state, self.state.nodes[flow.ids[0]].type, claimed, expr.dims)
+        return flow
+
+    def _emitted(
+        self, expr: ast.Emit, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        name = label
+        if isinstance(expr.body, ast.Labelled):
+            name = yield self._label_text(expr.body.label, env)
+        if name is None:
+            message = "an emitted value needs a label: `emit name: …`"
+            self.state.report(errors.bad_emit(expr.span, message))
+        if expr.mode is not None and expr.mode.text != "train":
+            message = f"`emit` takes `[train]` or nothing, not `[{expr.mode.text}]`"
+            self.state.report(errors.bad_emit(expr.mode.span, message))
+        head = yield self.run(expr.body, env, Flow(flow.ids), space, label)
+        if name is not None and self.one_wire(head, expr.body.span, "an output"):
+            self._output(name, head.ids[0], expr)
+        return flow
+
+    def _output(self, name: str, node: int, expr: ast.Emit) -> None:
+        if name.isdigit() or any(output.name == name for output in self.state.outputs):
+            why = "is a number, not a name" if name.isdigit() else "is emitted twice"
+            self.state.report(errors.bad_emit(expr.span, f"`{name}` {why}"))
+            return
+        self.state.add_output(name, node, emitted=True, train=expr.mode is not None)
+
+    def _again(
+        self, expr: ast.Again, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        name = ".".join(identifier.text for identifier in expr.names)
+        known = env.activation.labels.get(name)
+        if known is None:
+            span = expr.names[0].span.to(expr.names[-1].span)
+            self.state.report(errors.no_such_module(span, name, env.activation.labels))
+            return self.state.failed(expr.span)
+        body, where, path = known
+        shared = Namespace(path, sharing=True)
+        flow = yield self.run(body, where, Flow(flow.ids), shared, name.rsplit(".", 1)[-1])
+        return Flow(flow.ids)
+
+    # --- names and calls ------------------------------------------------------------------
+
+    def _named(
+        self, expr: ast.Name, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        value = self.look_up(expr.name, env)
+        if isinstance(value, Wires):
+            return Flow(value.ids)
+        if isinstance(value, Layer):
+            return (yield self.run(value.expr, value.env, flow, space, label))
+        if isinstance(value, Function):
+            return (yield self.call(value, expr, None, env, flow, space, label))
+        if value is None:
+            self.state.report(errors.unknown_name(expr.span, expr.name, "layer", ()))
+        else:
+            self._report_kind(expr, f"a layer is needed here, and `{expr.name}` is a number")
+        return self.state.failed(expr.span)
+
+    def _called(
+        self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        name = expr.callee.name
+        value = self.look_up(name, env)
+        if isinstance(value, Function):
+            return (yield self.call(value, expr, expr, env, flow, space, label))
+        if value is None and name == "oneof":
+            return (yield self._one_of(expr, env, flow, space, label))
+        if value is None:
+            self.state.report(errors.unknown_name(expr.callee.span, name, "layer", ()))
+        else:
+            what = "already has its input" if isinstance(value, Wires) else "takes no parameters"
+            self._report_kind(expr, f"`{name}` {what}")
+        return self.state.failed(expr.span)
+
+    def _one_of(
+        self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None
+    ) -> Routine[Flow]:
+        arguments = expr.args or ()
+        if not arguments:
+            self.state.report(errors.missing_parameter(expr.span, "oneof", ["alternatives"]))
+            return self.state.failed(expr.span)
+        path = space.join(label if label is not None else str(space.count))
+        index = self.choose(path, len(arguments), expr.span)
+        flow = yield self.run(arguments[index].value, env, flow, space, label)
+        self.state.chosen(path, flow.ids)
+        return flow
+
+    def body(
+        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace
+    ) -> Routine[Flow]:
+        """Lets in order, then the results, all from the same input."""
+        for let in tree.body.lets:
+            yield self._let(let, env, flow, space)
+        results = tree.body.results
+        if len(results) == 1:
+            return (yield self.run(results[0], env, flow, space))
+        ids: list[int] = []
+        for result in results:
+            found = yield self.run(result, env, Flow(flow.ids), space)
+            if not self.one_wire(found, result.span, "a result"):
+                return self.state.failed(result.span)
+            ids.extend(found.ids)
+        return Flow(tuple(ids))
+
+    def _let(self, let: ast.Let, env: Env, flow: Flow, space: Namespace) -> Routine[None]:
+        names = [name.text for name in let.names]
+        if len(names) == 1 and self.kind(let.value, env) == "number":
+            env.names[names[0]] = yield self.number(let.value, env)
+            return
+        found = yield self.run(let.value, env, Flow(flow.ids), space)
+        if len(names) == 1:
+            env.names[names[0]] = Wires(found.ids)
+            return
+        failed = len(found.ids) == 1 and isinstance(
+            self.state.nodes[found.ids[0]].type, Unknown
+        )
+        if len(found.ids) != len(names) and not failed:
+            message = f"{len(names)} names for {len(found.ids)} wires"
+            self.state.report(errors.wire_count(let.span, message))
+            failed = True
+        ids = found.ids * len(names) if failed and found.ids else found.ids
+        for name, wire in zip(names, ids, strict=False):
+            env.names[name] = Wires((wire,))

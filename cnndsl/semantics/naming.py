@@ -1,0 +1,37 @@
+"""Module paths, by the language's rules: labels name, unlabelled steps count.
+
+A label is a step's name and, on a group, a namespace. Every step that becomes a module
+takes a position in its namespace; an unlabelled one is named by it.
+"""
+
+from __future__ import annotations
+
+from cnndsl.source import Span
+
+
+class Namespace:
+    """One level of module names. ``sharing``: an `again` walks paths that exist."""
+
+    __slots__ = ("children", "count", "joins", "path", "sharing", "taken")
+
+    def __init__(self, path: str = "", sharing: bool = False) -> None:
+        self.path, self.sharing = path, sharing
+        self.count = 0
+        self.joins = 0
+        self.taken: dict[str, Span] = {}
+
+    def join(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def take(self, label: str | None, span: Span) -> tuple[str, Span | None]:
+        """The path of the next step, and the place of an earlier step that has it."""
+        name = label if label is not None else str(self.count)
+        self.count += 1
+        earlier = None if self.sharing else self.taken.get(name)
+        self.taken.setdefault(name, span)
+        return self.join(name), earlier
+
+    def open(self, label: str, span: Span) -> tuple[Namespace, Span | None]:
+        """The namespace of a labelled group."""
+        path, earlier = self.take(label, span)
+        return Namespace(path, self.sharing), earlier

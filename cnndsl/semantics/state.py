@@ -1,0 +1,123 @@
+"""What one expansion builds and what it may spend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cnndsl.diagnostics import Collector, Diagnostic
+from cnndsl.graph.facts import Facts
+from cnndsl.graph.model import Frame, Node, Output
+from cnndsl.limits import Limits
+from cnndsl.ops.base import Op
+from cnndsl.ops.types import UNKNOWN, Type
+from cnndsl.semantics import errors
+from cnndsl.semantics.values import Flow, Stop
+from cnndsl.source import Span
+
+
+class Failed(Op):
+    """Stands where an error left no operator."""
+
+    name = "failed"
+
+
+class Input(Op, arity=0):
+    """An input of the network; the graph's first nodes."""
+
+    name = "input"
+
+
+FAILED = Failed()
+INPUT = Input()
+
+
+class Choice(NamedTuple):
+    """One ``oneof`` that was reached: where, and what was taken."""
+
+    path: str
+    count: int
+    taken: int
+    span: Span
+    open: bool
+    """Nobody chose: the first alternative stands in."""
+
+
+Chooser = Callable[[str, int], int | None]
+
+
+class State:
+    """The growing graph. ``multiplier``: how often the text here will be repeated."""
+
+    def __init__(self, limits: Limits, chooser: Chooser) -> None:
+        self.limits, self.chooser = limits, chooser
+        self.facts = Facts()
+        self.nodes: dict[int, Node] = {}
+        self.by_path: dict[str, Node] = {}
+        self.outputs: list[Output] = []
+        self.open_biases: set[int] = set()
+        self.choices: list[Choice] = []
+        self.choice_types: dict[str, tuple[str, ...]] = {}
+        self.found = Collector()
+        self.multiplier = 1
+        self._next = 0
+        self._steps = 0
+        self._charged = 0
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        self.found.add(diagnostic)
+
+    def stop(self, diagnostic: Diagnostic) -> Stop:
+        self.found.add(diagnostic)
+        return Stop()
+
+    # --- spending -------------------------------------------------------------------------
+
+    def step(self, span: Span) -> None:
+        self._steps += self.multiplier
+        if self._steps > self.limits.steps:
+            raise self.stop(errors.expansion_limit(span, "steps of evaluation", self.limits.steps))
+
+    def charge(self, span: Span) -> None:
+        """A node is charged for all its repetitions when it is first made."""
+        self._charged += self.multiplier
+        if self._charged > self.limits.nodes or self._next >= self.limits.nodes:
+            raise self.stop(errors.expansion_limit(span, "nodes", self.limits.nodes))
+
+    # --- growing --------------------------------------------------------------------------
+
+    def add(
+        self,
+        op: Op,
+        inputs: tuple[int, ...],
+        type: Type,
+        path: str,
+        span: Span,
+        frame: Frame | None,
+        shared: bool = False,
+    ) -> Node:
+        self.charge(span)
+        node = Node(self._next, op, inputs, type, path, span, frame, shared)
+        self.nodes[node.id] = node
+        self._next += 1
+        if not op.join:
+            self.by_path.setdefault(path, node)
+        return node
+
+    def add_output(self, name: str, node: int, emitted: bool = False, train: bool = False) -> None:
+        self.outputs.append(Output(name, node, emitted, train))
+
+    def chosen(self, path: str, ids: tuple[int, ...]) -> None:
+        """Remembers what types a chosen alternative gave."""
+        self.choice_types[path] = tuple(str(t) for t in self.types(ids))
+
+    @property
+    def next_id(self) -> int:
+        return self._next
+
+    def failed(self, span: Span) -> Flow:
+        """A wire of unknown type, for what an error left without a value."""
+        return Flow((self.add(FAILED, (), UNKNOWN, "", span, None).id,))
+
+    def types(self, ids: Sequence[int]) -> list[Type]:
+        return [self.nodes[i].type for i in ids]

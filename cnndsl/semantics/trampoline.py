@@ -1,0 +1,35 @@
+"""Deep calls on a stack of our own, so that no input can exhaust Python's.
+
+A routine is a generator: ``value = yield routine(…)`` calls another, ``return`` answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+Routine = Generator["Routine[Any]", Any, Answer]
+
+
+def run(routine: Routine[Answer]) -> Answer:
+    """Runs a routine and all it calls; exceptions travel up the calls as usual."""
+    stack: list[Routine[Any]] = [routine]
+    value: Any = None
+    error: BaseException | None = None
+    while stack:
+        try:
+            called = stack[-1].send(value) if error is None else stack[-1].throw(error)
+        except StopIteration as stop:
+            stack.pop()
+            value, error = stop.value, None
+        except BaseException as raised:  # noqa: BLE001 - handed to the caller below
+            stack.pop()
+            value, error = None, raised
+        else:
+            stack.append(called)
+            value, error = None, None
+    if error is not None:
+        raise error
+    answer: Answer = value
+    return answer

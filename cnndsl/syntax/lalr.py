@@ -1,0 +1,138 @@
+"""Runs the grammar's tables over tokens; each reduction calls the builder, so no tree walk.
+
+The stack is explicit: no input can make it recurse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cnndsl.syntax.scan import Token
+from cnndsl.syntax.tables import Rule, Tables
+
+END = "$END"
+_KINDS = {"name": "NAME", "number": "NUMBER", "string": "STRING", "sign": "COMPARE"}
+Reduction = Callable[[list[Any]], Any]
+
+
+class Unexpected(Exception):
+    """No rule goes on with the token at ``place``, which may be the end."""
+
+    def __init__(self, place: int, terminal: str) -> None:
+        super().__init__(terminal)
+        self.place = place
+        self.terminal = terminal
+
+
+class Machine:
+    """The tables joined to the methods of ``builder`` that bear the rules' names."""
+
+    def __init__(self, tables: Tables, builder: object) -> None:
+        self._tables = tables
+        self._rules = [(r.length, r.result, _reduction(r, builder)) for r in tables.rules]
+        self._passes: dict[tuple[int, int, str], tuple[int, int | None]] = {}
+
+    def run(self, tokens: Sequence[Token]) -> Any:
+        """What the builder makes of the start rule."""
+        states = [self._tables.start]
+        values: list[Any] = []
+        spelled = self._tables.spelled
+        for place, token in enumerate(tokens):
+            terminal = spelled.get(token.text) or _KINDS[token.kind]
+            state = self._advance(terminal, states, values)
+            if state is None:
+                raise Unexpected(place, terminal)
+            states.append(state)
+            values.append(token)
+        self._advance(END, states, values)
+        if states[-1] != self._tables.end:
+            raise Unexpected(len(tokens), END)
+        return values[0]
+
+    def _advance(self, terminal: str, states: list[int], values: list[Any]) -> int | None:
+        """The state after ``terminal``, once every rule that ends before it is reduced."""
+        actions, gotos, rules = self._tables.actions, self._tables.gotos, self._rules
+        action = actions[states[-1]].get(terminal)
+        while action is not None and action < 0:
+            length, result, reduction = rules[-1 - action]
+            if reduction is None:
+                action = self._pass_on(terminal, states)
+                continue
+            values[-length:] = [reduction(values[-length:])]
+            del states[-length:]
+            state = gotos[states[-1]][result]
+            states.append(state)
+            action = actions[state].get(terminal)
+        return action
+
+    def _pass_on(self, terminal: str, states: list[int]) -> int | None:
+        """Reduces by rules that pass their only child on: a dozen in a row for a plain name.
+
+        What they lead to depends on two states and the terminal, so it is remembered.
+        """
+        key = (states[-2], states[-1], terminal)
+        known = self._passes.get(key)
+        if known is None:
+            known = self._passes[key] = self._find_pass(*key)
+        states[-1], action = known
+        return action
+
+    def _find_pass(self, below: int, state: int, terminal: str) -> tuple[int, int | None]:
+        action = self._tables.actions[state].get(terminal)
+        while action is not None and action < 0:
+            _, result, reduction = self._rules[-1 - action]
+            if reduction is not None:
+                break
+            state = self._tables.gotos[below][result]
+            action = self._tables.actions[state].get(terminal)
+        return state, action
+
+    def expected(self, tokens: Sequence[Token]) -> set[str]:
+        """The terminals that can follow ``tokens``.
+
+        The state that rejected a token is no guide: by then rules that the token seemed to
+        end are reduced. So the tokens are read once more, and each terminal is tried.
+        """
+        states = [self._tables.start]
+        for token in tokens:
+            self._try(self._tables.spelled.get(token.text) or _KINDS[token.kind], states)
+        return {t for t in self._tables.actions[states[-1]] if self._try(t, list(states))}
+
+    def _try(self, terminal: str, states: list[int]) -> bool:
+        """``_advance`` without values; the terminal's own state is pushed too."""
+        action = self._tables.actions[states[-1]].get(terminal)
+        while action is not None and action < 0:
+            rule = self._tables.rules[-1 - action]
+            del states[-rule.length :]
+            states.append(self._tables.gotos[states[-1]][rule.result])
+            action = self._tables.actions[states[-1]].get(terminal)
+        if action is not None:
+            states.append(action)
+        return action is not None or (terminal == END and states[-1] == self._tables.end)
+
+
+def _reduction(rule: Rule, builder: object) -> Reduction | None:
+    if rule.gathers:
+        return _extend if rule.runs == [0] else list
+    if not rule.call:
+        return None
+    # A rule named like a word of Python has its method under that name and an underscore.
+    method: Reduction = getattr(builder, rule.call, None) or getattr(builder, f"{rule.call}_")
+    return _splicing(method, rule.runs) if rule.runs else method
+
+
+def _extend(children: list[Any]) -> list[Any]:
+    """Grows the run in place, so that a long one costs no more than its length."""
+    run: list[Any] = children[0]
+    run += children[1:]
+    return run
+
+
+def _splicing(method: Reduction, runs: list[int]) -> Reduction:
+    def spliced(children: list[Any]) -> Any:
+        for place in reversed(runs):
+            children[place : place + 1] = children[place]
+        return method(children)
+
+    return spliced

@@ -1,0 +1,15 @@
+"""What the tests measure the compiler against: foreign networks, weights and photographs."""
+
+from tests.references.models import mtcnn, timm_model, torchvision_model, torchvision_models
+from tests.references.photographs import photograph
+from tests.references.weights import fill, settle
+
+__all__ = [
+    "fill",
+    "mtcnn",
+    "photograph",
+    "settle",
+    "timm_model",
+    "torchvision_model",
+    "torchvision_models",
+]
