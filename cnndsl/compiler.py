@@ -20,7 +20,8 @@ from cnndsl.semantics import errors
 from cnndsl.semantics.files import Library, Loader, ReadError, read_file
 from cnndsl.semantics.net import Expansion, Parameter, expand_net, first_of_each
 from cnndsl.semantics.resolve import resolve
-from cnndsl.semantics.state import Chooser
+from cnndsl.semantics.space import SpaceFound, drawn, explore, follow, settle
+from cnndsl.semantics.state import Choice, Chooser
 from cnndsl.source import Source
 
 if TYPE_CHECKING:
@@ -60,8 +61,19 @@ class Program:
         found = Collector()
         found.extend(self._loaded[1])
         for name in self.nets:
-            _merge(found, self.net(name).expansion.diagnostics)
+            if self.requires(name):
+                continue  # nothing is known of it until somebody gives these
+            net = self.net(name)
+            _merge(found, net.expansion.diagnostics)
+            if net.ok and net.open_choices:
+                _merge(found, self.space(name).diagnostics)
         return found.all
+
+    def requires(self, name: str) -> tuple[str, ...]:
+        """Parameters of a net that have no default."""
+        definition = self.library.main.names.get(name)
+        params = definition.tree.params if definition else ()
+        return tuple(p.name.text for p in params if p.default is None)
 
     def net(
         self,
@@ -77,6 +89,74 @@ class Program:
         ``at`` fixes symbols of the input (``{"H": 224}``).
         """
         return Compilation(self, name, parameters, at or {}, chooser)
+
+    def space(
+        self, name: str | None = None, /, *, at: Mapping[str, int] | None = None, **parameters: Any
+    ) -> Space:
+        """The networks that a net with ``oneof`` describes."""
+        return Space(self, name, parameters, at or {})
+
+
+class Space:
+    """A search space: counted exactly, every network in it checked.
+
+    ``choices`` are those met when every choice takes its first alternative; an alternative
+    may open further ones.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        name: str | None,
+        parameters: Mapping[str, Parameter],
+        at: Mapping[str, int],
+        script: Mapping[str, int] | None = None,
+    ) -> None:
+        self.program, self.name = program, name
+        self.parameters, self.at, self.script = dict(parameters), dict(at), dict(script or {})
+
+    def _net(self, chooser: Chooser) -> Compilation:
+        return Compilation(self.program, self.name, self.parameters, self.at, chooser)
+
+    @cached_property
+    def _found(self) -> SpaceFound:
+        return explore(lambda chooser: self._net(chooser).expansion, self.script)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        return self._net(follow(self.script)).expansion.choices
+
+    @property
+    def size(self) -> int:
+        """How many networks there are; raises CnnError if one of them is wrong."""
+        if self._found.size is None:
+            raise CnnError(self._found.problems)
+        return self._found.size
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What is wrong with networks of the space."""
+        return self._found.problems
+
+    def sample(self, seed: int) -> Compilation:
+        """The network that a seed draws: the same on every machine."""
+        return self._net(drawn(seed, self.script))
+
+    def choose(self, wanted: Mapping[str, str | int]) -> Space:
+        """The part of the space where choices are fixed, by index or by alternative's text.
+
+        Raises ValueError for a path or an alternative that does not exist.
+        """
+        script = dict(self.script)
+        for path, value in wanted.items():
+            choices = self._net(follow(script)).expansion.choices
+            script |= settle(choices, {path: value})
+        return Space(self.program, self.name, self.parameters, self.at, script)
+
+    @property
+    def first(self) -> Compilation:
+        """The network of this part of the space; open choices stay open."""
+        return self._net(follow(self.script))
 
 
 class Compilation:
@@ -103,7 +183,8 @@ class Compilation:
             broken = any(d.severity == "error" for d in self.program._loaded[1])
             known = self.program.nets
             problem = errors.no_such_net(self.name, known) if self.name else errors.which_net(known)
-            return Expansion(None, () if broken and self.name is None else (problem,), (), {})
+            problems = () if broken and self.name is None else (problem,)
+            return Expansion(None, problems, (), {})
         return expand_net(
             definition, self.program.limits, self.parameters, self.at, self._chooser
         )
@@ -115,6 +196,11 @@ class Compilation:
         found.extend(self.program._loaded[1])
         _merge(found, self.expansion.diagnostics)
         return found.all
+
+    @property
+    def open_choices(self) -> tuple[Choice, ...]:
+        """Choices that nobody made: this is a space, not a network."""
+        return tuple(choice for choice in self.expansion.choices if choice.open)
 
     @property
     def ok(self) -> bool:
@@ -197,8 +283,8 @@ class Compilation:
         if optimize != 0:
             raise ValueError(f"optimize={optimize!r}: this version has level 0 only")
         graph = self.graph
-        if self.expansion.choices and any(c.open for c in self.expansion.choices):
-            first = next(c for c in self.expansion.choices if c.open)
+        if self.open_choices:
+            first = self.open_choices[0]
             raise CnnError([errors.no_choice(first.span, first.path, first.count)])
         from cnndsl.backends.torch.lower import lower
 
@@ -239,4 +325,4 @@ def compile(
     path: str | os.PathLike[str], net: str | None = None, /, **parameters: Parameter
 ) -> Network:
     """The module of one net of a file, in one line; raises CnnError."""
-    return load(path).net(net, **parameters).compile()
+    return Compilation(load(path), net, parameters, {}).compile()

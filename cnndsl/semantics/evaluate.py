@@ -11,7 +11,7 @@ from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import UNKNOWN, FeatureMap, Unknown, channels_of
 from cnndsl.semantics import errors, numbers
 from cnndsl.semantics.kinds import Kind, kind_of, name_kind
-from cnndsl.semantics.state import Choice, State
+from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine
 from cnndsl.semantics.values import Definition, Env, Flow, Function, Layer, Wires
 from cnndsl.semantics.vocabulary import words
@@ -209,8 +209,9 @@ class Evaluator:
             if not arguments:
                 self.state.report(errors.missing_parameter(expr.span, "oneof", ["alternatives"]))
                 return UNKNOWN
-            index = self.choose(self.place, len(arguments), expr.span)
-            return (yield self.value(arguments[index].value, env))
+            places = [a.value.span for a in arguments]
+            choice = self.state.choose(self.place, places, expr.span)
+            return (yield self.value(arguments[choice.taken].value, env))
         if name in numbers.FUNCTIONS:
             values = []
             for argument in expr.args or ():
@@ -220,15 +221,6 @@ class Evaluator:
             self.state.report(errors.unknown_name(expr.callee.span, name, "name", ()))
             return UNKNOWN
         return Layer(expr, env)
-
-    def choose(self, path: str, count: int, span: Span) -> int:
-        """Which alternative of a ``oneof`` is taken; recorded under a path of its own."""
-        same = sum(c.path.split("#")[0] == path for c in self.state.choices)
-        path = f"{path}#{same + 1}" if same else path
-        index = self.state.chooser(path, count)
-        taken = index if index is not None else 0
-        self.state.choices.append(Choice(path, count, taken, span, index is None))
-        return taken
 
     def _numeric_def(
         self, target: Definition, expr: ast.Call | None, env: Env, span: Span

@@ -317,9 +317,10 @@ class Expander(Applier):
             self.state.report(errors.missing_parameter(expr.span, "oneof", ["alternatives"]))
             return self.state.failed(expr.span)
         path = space.join(label if label is not None else str(space.count))
-        index = self.choose(path, len(arguments), expr.span)
-        flow = yield self.run(arguments[index].value, env, flow, space, label)
-        self.state.chosen(path, flow.ids)
+        choice = self.state.choose(path, [a.value.span for a in arguments], expr.span)
+        first = self.state.next_id
+        flow = yield self.run(arguments[choice.taken].value, env, flow, space, label)
+        self.state.choice_nodes[choice.path] = (first, self.state.next_id)
         return flow
 
     def body(

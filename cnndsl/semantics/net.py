@@ -31,7 +31,8 @@ class Expansion(NamedTuple):
     graph: Graph | None
     diagnostics: tuple[Diagnostic, ...]
     choices: tuple[Choice, ...]
-    choice_types: Mapping[str, tuple[str, ...]]
+    choice_nodes: Mapping[str, tuple[int, int]]
+    """The nodes that a choice among layers made: first and behind the last."""
 
 
 def first_of_each(path: str, count: int) -> int | None:
@@ -68,7 +69,7 @@ class Net(Expander):
             pass
         failed = state.found.failed
         return Expansion(
-            None if failed else graph, state.found.all, tuple(state.choices), state.choice_types
+            None if failed else graph, state.found.all, tuple(state.choices), state.choice_nodes
         )
 
     # --- the entry ------------------------------------------------------------------------

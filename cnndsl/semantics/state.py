@@ -41,6 +41,7 @@ class Choice(NamedTuple):
     span: Span
     open: bool
     """Nobody chose: the first alternative stands in."""
+    alternatives: tuple[str, ...]
 
 
 Chooser = Callable[[str, int], int | None]
@@ -57,7 +58,8 @@ class State:
         self.outputs: list[Output] = []
         self.open_biases: set[int] = set()
         self.choices: list[Choice] = []
-        self.choice_types: dict[str, tuple[str, ...]] = {}
+        self.choice_nodes: dict[str, tuple[int, int]] = {}
+        self._choice_paths: dict[str, int] = {}
         self.found = Collector()
         self.multiplier = 1
         self._next = 0
@@ -107,9 +109,16 @@ class State:
     def add_output(self, name: str, node: int, emitted: bool = False, train: bool = False) -> None:
         self.outputs.append(Output(name, node, emitted, train))
 
-    def chosen(self, path: str, ids: tuple[int, ...]) -> None:
-        """Remembers what types a chosen alternative gave."""
-        self.choice_types[path] = tuple(str(t) for t in self.types(ids))
+    def choose(self, path: str, alternatives: Sequence[Span], span: Span) -> Choice:
+        """Takes an alternative of a ``oneof``; the choice is recorded under a path of its own."""
+        self._choice_paths[path] = same = self._choice_paths.get(path, 0) + 1
+        if same > 1:
+            path = f"{path}#{same}"
+        index = self.chooser(path, len(alternatives))
+        texts = tuple(place.text for place in alternatives)
+        choice = Choice(path, len(texts), index or 0, span, index is None, texts)
+        self.choices.append(choice)
+        return choice
 
     @property
     def next_id(self) -> int:
