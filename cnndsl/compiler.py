@@ -285,7 +285,7 @@ class Compilation:
         graph = self.graph
         if self.open_choices:
             first = self.open_choices[0]
-            raise CnnError([errors.no_choice(first.span, first.path, first.count)])
+            raise CnnError([errors.no_choice(first.span, first.path, first.options)])
         from cnndsl.backends.torch.lower import lower
 
         return lower(graph)

@@ -65,10 +65,13 @@ class Applier(Caller):
         try:
             target = value.target
             if isinstance(target, Definition):
-                return (yield self._declared(target, expr, call, env, flow, space, label))
-            if target.join:
-                return (yield self._named_join(target, expr, call, env, flow, space, label))
-            return (yield self._operator(target, expr, call, env, flow, space, label))
+                routine = self._declared(target, expr, call, env, flow, space, label)
+            elif target.join:
+                routine = self._named_join(target, expr, call, env, flow, space, label)
+            else:
+                routine = self._operator(target, expr, call, env, flow, space, label)
+            done: Flow = yield routine
+            return done
         finally:
             self.place = place
 
@@ -131,11 +134,10 @@ class Applier(Caller):
             named = tuple(a for a in call.args if a.name is not None)
             values = replace(call, args=named)
         op, _ = yield self.make(target, values, env, expr.span)
-        for layer in layers:
-            if self.kind(layer, env) == "number":
-                self._report_kind(layer, f"`{target.name}` joins layers, and this is a number")
-                op = None
-        if op is None:
+        stray = next((layer for layer in layers if self.kind(layer, env) == "number"), None)
+        if stray is not None:
+            self._report_kind(stray, f"`{target.name}` joins layers, and this is a number")
+        if op is None or stray is not None:
             return self.state.failed(expr.span)
         space = self.open(space, label, expr.span)
         flows = yield self.operands(layers, env, flow, space)

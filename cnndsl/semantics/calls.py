@@ -233,6 +233,8 @@ class Caller(Evaluator):
         first = self.state.by_path.get(path)
         if first is None or any(isinstance(x, Unknown) for x in xs):
             return True
+        if op.auto_bias and getattr(op, "bias", True) is None:
+            op = op.replace(bias=getattr(first.op, "bias", None))  # what its first use settled
         before = first.op.weights(*self.state.types(first.inputs))
         now = op.weights(*xs)
         if first.op != op or before != now:

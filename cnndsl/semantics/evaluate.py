@@ -61,6 +61,11 @@ class Evaluator:
         found = find_op(name)
         return Function(found) if found else None
 
+    def unknown(self, name: ast.Name, env: Env) -> None:
+        """Reports a name that nobody knows, unless it was lost to an error already reported."""
+        if name.name not in env.scope.missing:
+            self.state.report(errors.unknown_name(name.span, name.name, "name", ()))
+
     # --- values ---------------------------------------------------------------------------
 
     def value(self, expr: ast.Expr, env: Env) -> Routine[Any]:
@@ -96,7 +101,7 @@ class Evaluator:
     def _name(self, expr: ast.Name, env: Env) -> Routine[Any]:
         value = self.look_up(expr.name, env)
         if value is None:
-            self.state.report(errors.unknown_name(expr.span, expr.name, "name", ()))
+            self.unknown(expr, env)
             return UNKNOWN
         if isinstance(value, Function) and isinstance(value.target, Definition):
             if name_kind(expr.name, env.scope) == "number":
@@ -218,7 +223,7 @@ class Evaluator:
                 values.append((yield self.number(argument.value, env)))
             return self._guard(expr.span, lambda *v: numbers.function(name, list(v)), *values)
         if target is None:
-            self.state.report(errors.unknown_name(expr.callee.span, name, "name", ()))
+            self.unknown(expr.callee, env)
             return UNKNOWN
         return Layer(expr, env)
 

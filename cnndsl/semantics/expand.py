@@ -17,11 +17,12 @@ from cnndsl.semantics.apply import Applier
 from cnndsl.semantics.ascription import check_ascription
 from cnndsl.semantics.naming import Namespace
 from cnndsl.semantics.state import State
-from cnndsl.semantics.trampoline import Routine
+from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
+Handler = Callable[..., Routine[Flow]]
 _JOINS = {"+": "add", "|": "concat", "*": "mul"}
 
 
@@ -31,7 +32,7 @@ class Expander(Applier):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self._plain = {}
-        self._layers: dict[type, Callable[..., Routine[Flow]]] = {
+        self._layers: dict[type, Handler] = {
             ast.Chain: self._chain, ast.Name: self._named, ast.Call: self._called,
             ast.Labelled: self._labelled, ast.Infix: self._joined, ast.Group: self._grouped,
             ast.Power: self._repeated, ast.If: self._chosen, ast.For: self._looped,
@@ -43,13 +44,12 @@ class Expander(Applier):
         self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
     ) -> Routine[Flow]:
         self.state.step(expr.span)
-        handler = self._layers.get(type(expr), self._misplaced)
+        handler: Handler = self._layers.get(type(expr), self._misplaced)
         return handler(expr, env, flow, space, label)
 
     def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Routine[Flow]:
         self._report_kind(expr, "a layer is needed here, and this is a number")
-        return self.state.failed(expr.span)
-        yield
+        return ready(self.state.failed(expr.span))
 
     # --- signs ----------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class Expander(Applier):
     def _grouped(
         self, expr: ast.Group, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
-        return (yield self.run(expr.body, env, flow, self.open(space, label, expr.span)))
+        return self.run(expr.body, env, flow, self.open(space, label, expr.span))
 
     def _labelled(
         self, expr: ast.Labelled, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -80,7 +80,8 @@ class Expander(Applier):
         activation = env.activation
         relative = space.join(name)[len(activation.path) :].lstrip(".")
         activation.labels[relative] = (expr.body, env, space.path)
-        return (yield self.run(expr.body, env, flow, space, name))
+        done: Flow = yield self.run(expr.body, env, flow, space, name)
+        return done
 
     def _label_text(self, label: ast.LabelText, env: Env) -> Routine[str | None]:
         parts = []
@@ -142,7 +143,8 @@ class Expander(Applier):
         self, expr: ast.Power, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
         if self.kind(expr.base, env) == "number":
-            return (yield self._misplaced(expr, env, flow))
+            misplaced: Flow = yield self._misplaced(expr, env, flow)
+            return misplaced
         count = yield self.number(expr.exponent, env)
         if isinstance(count, Unknown):
             return self.state.failed(expr.span)
@@ -151,7 +153,8 @@ class Expander(Applier):
             self.state.report(errors.bad_value(expr.exponent.span, message))
             return self.state.failed(expr.span)
         space = self.open(space, label, expr.span)
-        return (yield self._times(expr.base, [env] * count, flow, space))
+        done: Flow = yield self._times(expr.base, [env] * count, flow, space)
+        return done
 
     def _times(
         self, body: ast.Expr, envs: list[Env], flow: Flow, space: Namespace
@@ -175,8 +178,7 @@ class Expander(Applier):
     def _constant(
         self, expr: ast.Constant, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
-        return flow if expr.name == "id" else Flow(())
-        yield
+        return ready(flow if expr.name == "id" else Flow(()))
 
     def _chosen(
         self, expr: ast.If, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -193,7 +195,8 @@ class Expander(Applier):
     ) -> Routine[Flow]:
         space = self.open(space, label, expr.span)
         envs = yield self._iterations(expr, env)
-        return (yield self._times(expr.body, envs, flow, space))
+        done: Flow = yield self._times(expr.body, envs, flow, space)
+        return done
 
     def _iterations(self, expr: ast.For, env: Env) -> Routine[list[Env]]:
         """One environment per value of the loop's variable."""
@@ -282,16 +285,16 @@ class Expander(Applier):
     ) -> Routine[Flow]:
         value = self.look_up(expr.name, env)
         if isinstance(value, Wires):
-            return Flow(value.ids)
+            return ready(Flow(value.ids))
         if isinstance(value, Layer):
-            return (yield self.run(value.expr, value.env, flow, space, label))
+            return self.run(value.expr, value.env, flow, space, label)
         if isinstance(value, Function):
-            return (yield self.call(value, expr, None, env, flow, space, label))
+            return self.call(value, expr, None, env, flow, space, label)
         if value is None:
-            self.state.report(errors.unknown_name(expr.span, expr.name, "layer", ()))
-        else:
+            self.unknown(expr, env)
+        elif not isinstance(value, Unknown):
             self._report_kind(expr, f"a layer is needed here, and `{expr.name}` is a number")
-        return self.state.failed(expr.span)
+        return ready(self.state.failed(expr.span))
 
     def _called(
         self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -299,15 +302,15 @@ class Expander(Applier):
         name = expr.callee.name
         value = self.look_up(name, env)
         if isinstance(value, Function):
-            return (yield self.call(value, expr, expr, env, flow, space, label))
+            return self.call(value, expr, expr, env, flow, space, label)
         if value is None and name == "oneof":
-            return (yield self._one_of(expr, env, flow, space, label))
+            return self._one_of(expr, env, flow, space, label)
         if value is None:
-            self.state.report(errors.unknown_name(expr.callee.span, name, "layer", ()))
-        else:
+            self.unknown(expr.callee, env)
+        elif not isinstance(value, Unknown):
             what = "already has its input" if isinstance(value, Wires) else "takes no parameters"
             self._report_kind(expr, f"`{name}` {what}")
-        return self.state.failed(expr.span)
+        return ready(self.state.failed(expr.span))
 
     def _one_of(
         self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -331,7 +334,8 @@ class Expander(Applier):
             yield self._let(let, env, flow, space)
         results = tree.body.results
         if len(results) == 1:
-            return (yield self.run(results[0], env, flow, space))
+            done: Flow = yield self.run(results[0], env, flow, space)
+            return done
         ids: list[int] = []
         for result in results:
             found = yield self.run(result, env, Flow(flow.ids), space)

@@ -147,9 +147,9 @@ class Net(Expander):
         for position, given in enumerate(tree.inputs):
             sizes = []
             for item in given.dims.items:
-                for node in ast.walk(item):
-                    if isinstance(node, ast.Name) and node.name not in env.names:
-                        self._symbol(node, env)
+                for part in ast.walk(item):
+                    if isinstance(part, ast.Name) and part.name not in env.names:
+                        self._symbol(part, env)
                 sizes.append((yield self.number(item, env)))
             type = self._input_type(sizes, given.dims)
             if type is None:

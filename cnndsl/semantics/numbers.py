@@ -58,8 +58,8 @@ def tidy(value: int | Fraction) -> int | Fraction:
     if isinstance(value, Fraction):
         if value.denominator > _MOST:
             raise NumberError("arithmetic", "a fraction with more than 38 digits")
-        value = value.numerator if value.denominator == 1 else value
-    if abs(value) > _MOST:
+        value = int(value) if value.denominator == 1 else value
+    if not -_MOST <= value <= _MOST:
         raise NumberError("arithmetic", "a number with more than 38 digits")
     return value
 
@@ -104,7 +104,10 @@ def function(name: str, values: list[Any]) -> Any:
         raise NumberError(kind, f"`{name}` needs numbers, got {shown or 'none'}")
     if name in ("min", "max"):
         return min(values) if name == "min" else max(values)
-    return {"floor": math.floor, "ceil": math.ceil, "round": round}[name](values[0])
+    rounding: dict[str, Callable[[Any], int]] = {
+        "floor": math.floor, "ceil": math.ceil, "round": round,
+    }  # fmt: skip
+    return rounding[name](values[0])
 
 
 def _symbolic(op: str, left: Any, right: Any) -> Any:

@@ -76,7 +76,7 @@ def _index(choice: Choice, value: str) -> int:
     texts = [" ".join(text.split()) for text in choice.alternatives]
     if texts.count(" ".join(value.split())) == 1:
         return texts.index(" ".join(value.split()))
-    if value.isdigit() and int(value) < choice.count:
+    if value.isdigit() and int(value) < choice.options:
         return int(value)
     listed = ", ".join(f"{i} ({text})" for i, text in enumerate(texts))
     raise ValueError(f"`{choice.path}` is one of {listed}, not {value}")
@@ -127,7 +127,7 @@ class _Explorer:
 
     def _alternatives(self, script: dict[str, int], path: str) -> list[Expansion]:
         first = self._at({**script, path: 0})
-        count = next(c.count for c in first.choices if c.path == path)
+        count = next(c.options for c in first.choices if c.path == path)
         return [first, *(self._at({**script, path: i}) for i in range(1, count))]
 
     def _at(self, script: dict[str, int]) -> Expansion:

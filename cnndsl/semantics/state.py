@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     """One ``oneof`` that was reached: where, and what was taken."""
 
     path: str
-    count: int
+    options: int
     taken: int
     span: Span
     open: bool

@@ -12,6 +12,12 @@ Answer = TypeVar("Answer")
 Routine = Generator["Routine[Any]", Any, Answer]
 
 
+def ready(answer: Answer) -> Routine[Answer]:
+    """A routine that has its answer already."""
+    return answer
+    yield
+
+
 def run(routine: Routine[Answer]) -> Answer:
     """Runs a routine and all it calls; exceptions travel up the calls as usual."""
     stack: list[Routine[Any]] = [routine]

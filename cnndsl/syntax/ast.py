@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
 
 from cnndsl.source import Span
 
@@ -285,7 +284,14 @@ def children(node: Node) -> list[Node]:
     return found
 
 
-@cache
+_PLAIN = {"span", "depth", "path_span", "doc", "kind", "op", "path", "round"}
+_FIELDS: dict[type[Node], tuple[str, ...]] = {}
+
+
 def _child_fields(kind: type[Node]) -> tuple[str, ...]:
-    plain = {"span", "depth", "path_span", "doc", "kind", "op", "path", "round"}
-    return tuple(name for name in kind.__dataclass_fields__ if name not in plain)
+    """Names of the fields that may hold nodes, found once per class."""
+    known = _FIELDS.get(kind)
+    if known is None:
+        known = tuple(name for name in kind.__dataclass_fields__ if name not in _PLAIN)
+        _FIELDS[kind] = known
+    return known
