@@ -17,7 +17,7 @@ from cnndsl.graph import cost
 from cnndsl.graph.model import Graph
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.semantics import errors
-from cnndsl.semantics.files import Library, Loader, ReadError, read_file
+from cnndsl.semantics.files import Library, Loader
 from cnndsl.semantics.net import Expansion, Parameter, expand_net, first_of_each
 from cnndsl.semantics.resolve import resolve
 from cnndsl.semantics.space import SpaceFound, drawn, explore, follow, settle
@@ -34,13 +34,20 @@ class Program:
     """One file with what it imports. ``diagnostics`` holds every problem as a value."""
 
     def __init__(
-        self, source: Source, root: Path | None = None, limits: Limits = DEFAULT_LIMITS
+        self,
+        source: Source,
+        root: Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        problem: Diagnostic | None = None,
     ) -> None:
         self.source, self.root, self.limits = source, root, limits
+        self._problem = problem
 
     @cached_property
     def _loaded(self) -> tuple[Library, tuple[Diagnostic, ...]]:
         found = Collector()
+        if self._problem is not None:  # a file that is no text, or too long to be read
+            found.add(self._problem)
         library = Loader(self.root, self.limits, found).load(self.source)
         for key, scope in library.scopes.items():
             resolve(scope, library.modules[key], found)
@@ -78,7 +85,6 @@ class Program:
     def net(
         self,
         name: str | None = None,
-        /,
         *,
         at: Mapping[str, int] | None = None,
         chooser: Chooser = first_of_each,
@@ -91,7 +97,7 @@ class Program:
         return Compilation(self, name, parameters, at or {}, chooser)
 
     def space(
-        self, name: str | None = None, /, *, at: Mapping[str, int] | None = None, **parameters: Any
+        self, name: str | None = None, *, at: Mapping[str, int] | None = None, **parameters: Any
     ) -> Space:
         """The networks that a net with ``oneof`` describes."""
         return Space(self, name, parameters, at or {})
@@ -298,11 +304,21 @@ def _merge(found: Collector, more: tuple[Diagnostic, ...]) -> None:
 
 
 def loads(
-    text: str, *, name: str = "<text>", root: str | os.PathLike[str] | None = None,
+    text: str | bytes, *, name: str = "<text>", root: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Program:  # fmt: skip
     """The program of a text; imports are read below ``root`` (without it there are none)."""
-    return Program(Source(name, text), Path(root) if root is not None else None, limits)
+    below = Path(root) if root is not None else None
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(data) > limits.file_bytes:
+        problem = errors.too_long(name, len(data), limits.file_bytes)
+        return Program(Source(name, ""), below, limits, problem)
+    if isinstance(text, str):
+        return Program(Source(name, text), below, limits)
+    try:
+        return Program(Source(name, data.decode("utf-8-sig")), below, limits)
+    except UnicodeDecodeError as error:
+        return Program(Source(name, ""), below, limits, errors.not_text(name, error.start))
 
 
 def load(
@@ -311,18 +327,17 @@ def load(
 ) -> Program:  # fmt: skip
     """The program of a file; imports are read below ``root``, by default the file's folder.
 
-    Raises OSError-like ``CnnError`` (E0203) when the file itself cannot be read.
+    A bad text never raises: see ``Program.diagnostics``. A file that cannot be read at all
+    raises ``OSError``.
     """
     file = Path(path)
-    try:
-        text = read_file(file, limits)
-    except ReadError as error:
-        raise CnnError([errors.unreadable(str(path), error.message)]) from None
-    return Program(Source(str(path), text), Path(root) if root else file.parent, limits)
+    with open(file, "rb") as stream:
+        data = stream.read(limits.file_bytes + 1)
+    return loads(data, name=str(path), root=root if root is not None else file.parent, limits=limits)
 
 
 def compile(
-    path: str | os.PathLike[str], net: str | None = None, /, **parameters: Parameter
+    path: str | os.PathLike[str], net: str | None = None, **parameters: Parameter
 ) -> Network:
     """The module of one net of a file, in one line; raises CnnError."""
     return Compilation(load(path), net, parameters, {}).compile()

@@ -39,7 +39,7 @@ def hunks(fix: Fix) -> list[Hunk]:
 def changes(fix: Fix, home: Source | None, paint: Paint, width: int) -> list[str]:
     """The rows to print under a fix's title; other files than ``home`` are named."""
     found = hunks(fix)
-    digits = max((len(str(h.line + len(h.before))) for h in found), default=1)
+    digits = max((len(str(_last(h))) for h in found), default=1)
     rows: list[str] = []
     shown = home
     for hunk in found:
@@ -90,6 +90,11 @@ def _trimmed(source: Source, line: int, before: list[str], after: list[str]) -> 
     while before and after and before[-1] == after[-1]:
         del before[-1], after[-1]
     return Hunk(source, line, tuple(before), tuple(after))
+
+
+def _last(hunk: Hunk) -> int:
+    """The largest line number that is shown."""
+    return hunk.line + min(max(len(hunk.before), len(hunk.after)), _LINES) - 1
 
 
 def _side(

@@ -1,9 +1,9 @@
 """The pages behind the codes: why it is an error, a file that fails, and the file mended.
 
-A page is ``explain/E0401.md``. Its fenced blocks are complete files; the words after ``cnn``
-say what each is: ``fails`` or ``fixed``, and for the tests that run them ``file=NAME`` (a file
-beside it), ``escapes`` (``\\u{202e}`` stands for that character) and what to ask of the program,
-such as ``net=NAME``, ``compile``, ``macs``.
+A page is ``explain/E0401.md``. Its fenced blocks are complete files. The words after ``cnn`` say
+what each is, ``fails`` or ``fixed``, and for the tests that run them: ``file=NAME`` (a file beside
+it), ``escapes`` (``\\u{202e}`` stands for that character), and what to do beyond checking:
+``net=NAME``, ``compile``, ``without=MODULE``, ``command=NAME``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from cnndsl.diagnostics.suggest import did_you_mean
+from cnndsl.diagnostics.suggest import distance
 
 _PAGES = Path(__file__).resolve().parent / "explain"
 _FENCE = re.compile(r"^```cnn ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,7 +53,8 @@ def suggest_code(code: str) -> str | None:
         for letter in letters[:2]:
             if letter + padded in codes():
                 return letter + padded
-    return did_you_mean(code, codes())
+    near = [known for known in codes() if distance(code, known, 1) == 1]
+    return near[0] if len(near) == 1 else None
 
 
 def title(code: str) -> str:

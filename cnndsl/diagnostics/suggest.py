@@ -7,6 +7,7 @@ people the wrong way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from cnndsl.diagnostics.aliases import ALIASES
@@ -25,7 +26,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
 
 def distance(a: str, b: str, limit: int) -> int:
     """Insertions, deletions, replacements and swaps of neighbours; ``limit + 1`` when above."""
-    if abs(len(a) - len(b)) > limit:
+    if abs(len(a) - len(b)) > limit or _unshared(a, b) > limit:
         return limit + 1
     before: list[int] = []
     row = list(range(len(b) + 1))
@@ -39,6 +40,12 @@ def distance(a: str, b: str, limit: int) -> int:
         if min(row) > limit and (not before or min(before) > limit):
             return limit + 1
     return min(row[-1], limit + 1)
+
+
+def _unshared(a: str, b: str) -> int:
+    """Letters of one without a partner in the other: at least so many steps lie between."""
+    left, right = Counter(a), Counter(b)
+    return max((left - right).total(), (right - left).total())
 
 
 def _folded(name: str) -> str:
@@ -70,7 +77,8 @@ def _slip(name: str, names: list[str]) -> str | None:
         if limit and not _numbered(folded, other):
             steps = distance(folded, other, limit)
             if steps <= limit:
-                found.append((steps, folded[:1] != other[:1], -len(other), candidate))
+                odd = folded[:1] != other[:1], _digits(folded) != _digits(other)
+                found.append((steps, *odd, -len(other), candidate))
     return min(found)[-1] if found else None
 
 
@@ -80,7 +88,11 @@ def _tolerance(length: int) -> int:
 
 def _numbered(a: str, b: str) -> bool:
     """``conv1`` and ``conv2`` are two names, not a slip."""
-    return a.translate(_DIGITS) == b.translate(_DIGITS) and len(a) == len(b)
+    return len(a) == len(b) and a.translate(_DIGITS) == b.translate(_DIGITS)
+
+
+def _digits(name: str) -> str:
+    return "".join(char for char in name if char.isdigit())
 
 
 def _start(name: str, names: list[str]) -> str | None:

@@ -184,8 +184,10 @@ class Caller(Evaluator):
             return False
         if isinstance(value, tuple) and any(isinstance(v, Unknown) for v in value):
             return False
+        if declared.means_default(value):
+            return True
         try:
-            declared.read(None if value == "auto" and declared.default is None else value)
+            declared.read(value)
         except RuleError as error:
             self.state.report(self._value_problem(error, value, argument))
             return False

@@ -105,8 +105,12 @@ def which_net(nets: Iterable[str]) -> Diagnostic:
     return Diagnostic("E0209", f"this file has {len(nets)} nets: say which, {', '.join(nets)}")
 
 
-def unreadable(path: str, why: str) -> Diagnostic:
-    return Diagnostic("E0203", f"cannot read {path}: {why}")
+def too_long(name: str, size: int, limit: int) -> Diagnostic:
+    return Diagnostic("E0110", f"{name} has at least {size:,} bytes, the limit is {limit:,}")
+
+
+def not_text(name: str, byte: int) -> Diagnostic:
+    return Diagnostic("E0102", f"{name} is not UTF-8 text: byte {byte} begins no character")
 
 
 def wrong_kind(span: Span, message: str, help: str = "") -> Diagnostic:
@@ -250,7 +254,3 @@ def unlabelled_weights(span: Span) -> Diagnostic:
         help="put a label before this step: `name: …`",
         severity="warning",
     )
-
-
-def divisibility(span: Span, message: str) -> Diagnostic:
-    return Diagnostic("W0401", message, (Label(span, ""),), severity="warning")

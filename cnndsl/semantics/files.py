@@ -39,15 +39,6 @@ class Library:
         return tuple(d.name.text for d in self.module.declarations if d.kind == "net")
 
 
-def read_file(path: Path, limits: Limits) -> str:
-    """A regular file as text; ReadError in a person's words."""
-    try:
-        with open(path, "rb") as file:
-            return _decode(file.fileno(), file.read(limits.file_bytes + 1), limits)
-    except OSError as error:
-        raise ReadError(_words(error)) from None
-
-
 def read_below(root: Path, relative: str, limits: Limits) -> str:
     """A file below ``root``, without following any link on the way."""
     parts = relative.split("/")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from cnndsl.ops import find_op
+from cnndsl.ops import catalogue, find_op
 from cnndsl.semantics.numbers import FUNCTIONS
 from cnndsl.semantics.values import Definition, Scope
 from cnndsl.syntax import ast
@@ -71,7 +71,7 @@ def _call(expr: ast.Call, look: Look, scope: Scope) -> Kind:
             return known
         kinds = [kind_of(a, look, scope) for a in arguments]
         return "layer" if "layer" in kinds or expr.wires else _mixed(kinds)
-    return "layer" if find_op(name) else look(name)
+    return "layer" if name in catalogue() else look(name)
 
 
 _IN_PROGRESS: Kind = None

@@ -244,9 +244,15 @@ def test_a_long_line_is_cut_behind_a_label_at_its_start() -> None:
 
 def test_a_long_line_is_cut_before_a_label_at_its_end() -> None:
     diagnostic = Diagnostic("E0303", "no", (Label(at(LONG, "conv(98, 3)"), "here"),))
-    rows = render(diagnostic, width=64).splitlines()[3:]
-    assert rows[0].startswith(" 1 | …") and rows[0].endswith("-> conv(98, 3)")
-    assert rows[0].index("conv(98, 3)") == rows[1].index("^")
+    assert render(diagnostic, width=64).splitlines()[3:5] == [
+        " 1 | …conv(95, 3) -> conv(96, 3) -> conv(97, 3) -> conv(98, 3)",
+        "   |                                               ^^^^^^^^^^^",
+    ]
+
+
+def test_a_long_line_is_not_moved_while_its_label_is_in_sight() -> None:
+    diagnostic = Diagnostic("E0303", "no", (Label(at(LONG, "conv(1, 3)"), "here"),))
+    assert render(diagnostic, width=64).splitlines()[3].startswith(" 1 | net A:")
 
 
 def test_labels_too_far_apart_for_one_line_stay_at_its_edges() -> None:
@@ -278,6 +284,8 @@ def test_long_messages_wrap() -> None:
     assert max(map(len, rows)) <= 60
     assert rows[1].startswith("        word")
     assert "".join(rows).count("x") == 200
+    spaced = render(Diagnostic("E0401", "   " + "x" * 200), width=60)
+    assert spaced.count("x") == 200
 
 
 def test_a_fix_of_several_files_names_the_other() -> None:
@@ -304,10 +312,26 @@ def test_a_fix_of_several_files_names_the_other() -> None:
     ]
 
 
+def test_a_fix_of_distant_lines_shows_only_those() -> None:
+    edits = (Edit(at(RESNET, "128"), "64"), Edit(at(RESNET, "bn"), "id"))
+    rows = render(Diagnostic("E0401", "no", fixes=(Fix("both", edits),))).splitlines()
+    assert [row[:3] for row in rows[3:]] == [" 2 ", " 2 ", " 9 ", " 9 "]
+
+
+def test_a_fix_that_adds_a_line_shows_only_that() -> None:
+    end = at(RESNET, "bn", 1).end
+    for edit in (
+        Edit(Span(RESNET, end, end), "\n    -> relu"),
+        Edit(Span(RESNET, end + 1, end + 1), "    -> relu\n"),
+    ):
+        rows = render(Diagnostic("E0401", "no", fixes=(Fix("go on", (edit,)),))).splitlines()
+        assert rows[3:] == [" 4 +     -> relu"]
+
+
 def test_a_large_fix_is_shown_in_part_and_a_broken_one_not_at_all() -> None:
     big = Fix("rewrite", (Edit(Span(RESNET, 0, len(RESNET.text)), "\n".join("abcdefghij")),))
     rows = render(Diagnostic("E0401", "no", fixes=(big,))).splitlines()
-    assert rows[-1] == "    + … 4 more lines" and len(rows) == 17
+    assert rows[-1] == "   + … 4 more lines" and len(rows) == 17
     broken = Fix("both", (Edit(Span(RESNET, 0, 5), "x"), Edit(Span(RESNET, 3, 8), "y")))
     assert render(Diagnostic("E0401", "no", fixes=(broken,))) == "error[E0401]: no\nhelp: both"
 
@@ -321,6 +345,21 @@ def test_colours_add_nothing_but_colours() -> None:
         assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(diagnostic)
         assert coloured.count("\x1b[0m") * 2 == coloured.count("\x1b[")
         assert ("\x1b[1;31m" in coloured) == (severity == "error")
+
+
+def test_what_would_bury_the_message_is_counted_instead() -> None:
+    many = Diagnostic(
+        "E0401", "no", tuple(Label(Span(RESNET, n, n + 1)) for n in range(20)),
+        tuple(f"note {n}" for n in range(20)), "", (Fix("fix", ()),) * 20,
+        path="p", trace=tuple(f"call {n}" for n in range(20)),
+    )  # fmt: skip
+    rows = render(many).splitlines()
+    assert "^" + "-" * 11 in rows[4] and "-" * 12 not in rows[4]
+    assert rows[5:] == [
+        *(f"   = note {n}" for n in range(12)), "   = and 8 more places",
+        *(f"   = call {n}" for n in range(1, 6)), "   = and 14 more calls",
+        *["help: fix"] * 3,
+    ]  # fmt: skip
 
 
 # --- hostile strings ------------------------------------------------------------------------
@@ -380,10 +419,13 @@ def diagnostics(draw: st.DrawFn) -> Diagnostic:
     def several(limit: int) -> range:
         return range(draw(st.integers(0, limit)))
 
+    def edits() -> tuple[Edit, ...]:
+        return tuple(Edit(span(), draw(ODD)) for _ in several(3))
+
     return Diagnostic(
         "E0401", draw(ODD), tuple(Label(span(), draw(ODD)) for _ in several(4)),
         tuple(draw(ODD) for _ in several(2)), draw(ODD),
-        tuple(Fix(draw(ODD), tuple(Edit(span(), draw(ODD)) for _ in several(3))) for _ in several(2)),
+        tuple(Fix(draw(ODD), edits()) for _ in several(2)),
         path=draw(ODD), trace=tuple(draw(ODD) for _ in several(3)),
     )  # fmt: skip
 
