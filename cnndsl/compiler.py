@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnndsl.diagnostics import CnnError, Collector, Diagnostic
 from cnndsl.graph import cost
+from cnndsl.graph.facts import Facts
+from cnndsl.graph.infer import evaluation_facts
 from cnndsl.graph.model import Graph
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.semantics import errors
@@ -239,21 +241,33 @@ class Compilation:
         """
         return cost.macs(self.graph, self._sizes(sizes))
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of the input's sizes in eval mode; ``graph.facts`` hold in training too."""
+        return evaluation_facts(self.graph, self.program.limits)
+
     @property
     def min_size(self) -> dict[str, int]:
-        """The smallest valid size of every symbol of the input."""
+        """The smallest valid size of every symbol of the input, in eval mode."""
+        return self.facts.smallest()
+
+    @property
+    def training_min_size(self) -> dict[str, int]:
+        """The same for training, where heads emitted in training may ask for more."""
         return self.graph.facts.smallest()
 
     def output_shapes(self, **sizes: int) -> dict[str, tuple[int, ...]]:
-        """Shapes by output name, without the batch."""
+        """Shapes by output name, without the batch; of heads only where training is valid."""
         values = self._sizes(sizes)
+        training = self.graph.facts.accepts(values)
         return {
             output.name: cost.shape(cost.concrete(self.graph.nodes[output.node].type, values))
             for output in self.graph.outputs
+            if training or not output.train
         }
 
     def _sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        facts = self.graph.facts
+        facts = self.facts
         unknown = [s for s in sizes if s not in facts.symbols]
         if unknown:
             known = ", ".join(facts.symbols) or "none"
@@ -292,8 +306,10 @@ class Compilation:
         if self.open_choices:
             first = self.open_choices[0]
             raise CnnError([errors.no_choice(first.span, first.path, first.options)])
-        from cnndsl.backends.torch.lower import lower
-
+        try:
+            from cnndsl.backends.torch.lower import lower
+        except ModuleNotFoundError as error:
+            raise CnnError([errors.no_torch(error.name or "torch")]) from None
         return lower(graph)
 
 

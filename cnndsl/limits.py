@@ -20,6 +20,7 @@ class Limits:
     elements: int = 2**40
     repeat: int = 10_000
     call_depth: int = 64
+    path: int = 128
     steps: int = 1_000_000
     nodes: int = 100_000
     fan_in: int = 4_096

@@ -37,7 +37,7 @@ def distance(a: str, b: str, limit: int) -> int:
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
                 best = min(best, older[j - 2] + 1)
             row.append(best)
-        if min(row) > limit and (not before or min(before) > limit):
+        if min(row) > limit:
             return limit + 1
     return min(row[-1], limit + 1)
 

@@ -118,8 +118,8 @@ def test_examples_read_their_fences() -> None:
     ("written", "meant"),
     [
         ("E401", "E0401"), ("e401", "E0401"), ("401", "E0401"), ("0401", "E0401"),
-        ("W401", "W0401"), ("E4001", "E0401"), ("E00401", "E0401"), ("EO401", "E0401"),
-        ("banana", None), ("E9999", None), ("", None),
+        ("W202", "W0202"), ("E4001", "E0401"), ("E00401", "E0401"), ("EO401", "E0401"),
+        ("E0411", None), ("banana", None), ("E9999", None), ("", None),
     ],
 )  # fmt: skip
 def test_codes_are_suggested(written: str, meant: str | None) -> None:

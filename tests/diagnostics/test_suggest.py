@@ -54,7 +54,8 @@ PARAMETER_SLIPS = {
 }  # fmt: skip
 STRANGERS = (
     "mish", "attention", "lstm", "embedding", "transformer", "x", "f", "foo", "bar", "squeeze",
-    "Xception", "data", "loss", "optimizer", "y1", "encoder", "abc", "zzzzzz", "", "_", "a" * 65,
+    "Xception", "data", "loss", "optimizer", "y1", "encoder", "abc", "bm", "ib",
+    "conversationalist", "zzzzzz", "", "_", "a" * 65,
 )  # fmt: skip
 
 
@@ -86,6 +87,10 @@ def test_in_context() -> None:
     assert did_you_mean("heigth", ("channels", "height", "width")) == "height"
     assert did_you_mean("num_classes", ("classes",)) == "classes"
     assert did_you_mean("in_channels", ("c", "in.channels")) == "in.channels"
+
+
+def test_equal_distances_go_to_the_same_first_letter() -> None:
+    assert did_you_mean("tone", ["bone", "tune"]) == "tune"
 
 
 def test_names_that_differ_in_their_number_are_not_slips() -> None:
