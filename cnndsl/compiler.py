@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import networkx
 
     from cnndsl.backends.torch.module import Network
+    from cnndsl.repair import Check
 
 
 class Program:
@@ -41,16 +42,19 @@ class Program:
         root: Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
         problem: Diagnostic | None = None,
+        given: Mapping[str, Source] | None = None,
     ) -> None:
         self.source, self.root, self.limits = source, root, limits
         self._problem = problem
+        self._given = given or {}
+        self._plain: dict[str | None, Compilation] = {}
 
     @cached_property
     def _loaded(self) -> tuple[Library, tuple[Diagnostic, ...]]:
         found = Collector()
         if self._problem is not None:  # a file that is no text, or too long to be read
             found.add(self._problem)
-        library = Loader(self.root, self.limits, found).load(self.source)
+        library = Loader(self.root, self.limits, found, self._given).load(self.source)
         for key, scope in library.scopes.items():
             resolve(scope, library.modules[key], found)
         return library, found.all
@@ -66,17 +70,36 @@ class Program:
 
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Problems of the text and of every net at its default parameters."""
+        """Problems of the text and of every net at its default parameters, with checked fixes."""
         found = Collector()
-        found.extend(self._loaded[1])
+        for problems, _ in self._search():
+            _merge(found, problems)
+        return self._mended(found.all, lambda texts: self._with(texts)._search())
+
+    def _search(self) -> Iterator[tuple[tuple[Diagnostic, ...], int]]:
+        """Problems as they are found, and the work that each part took."""
+        yield self._loaded[1], sum(s.source.text.count("\n") for s in self.library.scopes.values())
         for name in self.nets:
             if self.requires(name):
                 continue  # nothing is known of it until somebody gives these
             net = self.net(name)
-            _merge(found, net.expansion.diagnostics)
+            yield net.expansion.diagnostics, net.expansion.spent
             if net.ok and net.open_choices:
-                _merge(found, self.space(name).diagnostics)
-        return found.all
+                yield (found := self.space(name)._found).problems, found.spent
+
+    def _with(self, texts: Mapping[Source, str]) -> Program:
+        """The same program with other texts, without reading a file again."""
+        files = {key: scope.source for key, scope in self.library.scopes.items()}
+        files |= {k: Source(s.name, texts[s]) for k, s in files.items() if s in texts}
+        return Program(files[self.source.name], self.root, self.limits, given=files)
+
+    def _mended(self, problems: tuple[Diagnostic, ...], check: Check) -> tuple[Diagnostic, ...]:
+        if not any(d.severity == "error" for d in problems):
+            return problems
+        from cnndsl.repair import mend
+
+        scopes, modules = self.library.scopes, self.library.modules
+        return mend(problems, {s.source: modules[key] for key, s in scopes.items()}, check)
 
     def requires(self, name: str) -> tuple[str, ...]:
         """Parameters of a net that have no default."""
@@ -96,6 +119,9 @@ class Program:
 
         ``at`` fixes symbols of the input (``{"H": 224}``).
         """
+        if not parameters and not at and chooser is first_of_each:
+            # `diagnostics` and a caller who asks for the facts expand it once
+            return self._plain.setdefault(name, Compilation(self, name, {}, {}))
         return Compilation(self, name, parameters, at or {}, chooser)
 
     def space(
@@ -199,7 +225,17 @@ class Compilation:
 
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Problems of the text and of this net with these parameters."""
+        """Problems of the text and of this net with these parameters, with checked fixes."""
+        return self.program._mended(self._problems, self._check)
+
+    def _check(self, texts: Mapping[Source, str]) -> Iterator[tuple[tuple[Diagnostic, ...], int]]:
+        """The same net of the same program with other texts."""
+        program = self.program._with(texts)
+        net = Compilation(program, self.name, self.parameters, self.at, self._chooser)
+        yield net._problems, net.expansion.spent
+
+    @cached_property
+    def _problems(self) -> tuple[Diagnostic, ...]:
         found = Collector()
         found.extend(self.program._loaded[1])
         _merge(found, self.expansion.diagnostics)
@@ -212,14 +248,17 @@ class Compilation:
 
     @property
     def ok(self) -> bool:
-        return not any(d.severity == "error" for d in self.diagnostics)
+        return not any(d.severity == "error" for d in self._problems)
 
     @property
     def graph(self) -> Graph:
-        """The checked graph; raises CnnError with every diagnostic if there is none."""
+        """The checked graph; raises CnnError with every problem if there is none.
+
+        Fixes are not looked for here, so that a search over many nets does not pay for them.
+        """
         graph = self.expansion.graph
         if graph is None or not self.ok:
-            raise CnnError(self.diagnostics)
+            raise CnnError(self._problems)
         return graph
 
     # --- facts ----------------------------------------------------------------------------
@@ -237,7 +276,7 @@ class Compilation:
     def macs(self, **sizes: int) -> int:
         """Multiply-accumulates of one sample in eval mode, convolutions and linear layers.
 
-        Symbols left out are 224, or the next valid size.
+        Symbols left out are 224, or the next size that is valid in both modes.
         """
         return cost.macs(self.graph, self._sizes(sizes))
 
@@ -272,7 +311,7 @@ class Compilation:
         if unknown:
             known = ", ".join(facts.symbols) or "none"
             raise ValueError(f"`{unknown[0]}` is no symbol of this net (it has: {known})")
-        values = {**facts.reference(), **sizes}
+        values = {**self.graph.facts.reference(), **sizes}
         for symbol in facts.symbols:
             if not facts.allowed(symbol).contains(values[symbol]):
                 raise ValueError(f"{symbol}={values[symbol]} is not valid: {facts.allowed(symbol)}")
@@ -315,7 +354,7 @@ class Compilation:
 
 def _merge(found: Collector, more: tuple[Diagnostic, ...]) -> None:
     """Adds what was not already said about the same place."""
-    known = {(d.code, d.span) for d in found.all}
+    known = {(d.code, label.span) for d in found.all for label in d.labels}
     found.extend(d for d in more if d.span is None or (d.code, d.span) not in known)
 
 

@@ -22,6 +22,8 @@ class Limits:
     call_depth: int = 64
     path: int = 128
     steps: int = 1_000_000
+    idle_steps: int = 20_000
+    """From one layer to the next, so that a recursion of numbers ends early."""
     nodes: int = 100_000
     fan_in: int = 4_096
     printed: int = 50

@@ -29,11 +29,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change that a tool may make. ``checked``: the changed program was compiled."""
+    """A change that a tool may make. ``checked``: the changed program was compiled.
+
+    ``left`` counts the other errors that stay, each with a fix of its own or none.
+    """
 
     title: str
     edits: tuple[Edit, ...]
     checked: bool = False
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

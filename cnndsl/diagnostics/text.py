@@ -110,7 +110,7 @@ def _origin(diagnostic: Diagnostic) -> str:
     """``in layer2.0 = Bottleneck(128, stride=2), expanded from line 14``."""
     if not diagnostic.path:
         return ""
-    return ", ".join(["in " + escape(diagnostic.path), *map(escape, diagnostic.trace[:1])])
+    return " = ".join(["in " + escape(diagnostic.path), *map(escape, diagnostic.trace[:1])])
 
 
 def _notes(diagnostic: Diagnostic) -> list[str]:
@@ -127,7 +127,9 @@ def _notes(diagnostic: Diagnostic) -> list[str]:
 
 
 def _fix(diagnostic: Diagnostic, fix: Fix, paint: Paint, width: int) -> list[str]:
-    lead = "help (checked: the file compiles after it): " if fix.checked else "help: "
+    lead = "help: "
+    if fix.checked:
+        lead = f"help (checked: {'this error is gone' if fix.left else 'the file compiles'} after it): "
     home = diagnostic.span.source if diagnostic.span else None
     rows = hung(lead, "help", escape(fix.title), paint, width)
     return rows + changes(fix, home, paint, width)

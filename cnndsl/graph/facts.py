@@ -40,6 +40,15 @@ class Facts:
             self.valid[symbol] = Valid.all(symbol)
             self.minimum[symbol] = 1
 
+    def stated(self) -> Facts:
+        """What the text itself says, before the first step: symbols and restrictions."""
+        facts = Facts()
+        for symbol in self.symbols:
+            facts.introduce(symbol)
+        for valid in self.declared.values():
+            facts.declare(valid)
+        return facts
+
     def restrict(self, valid: Valid) -> None:
         self.valid[valid.symbol] = self.valid[valid.symbol].intersect(valid)
 

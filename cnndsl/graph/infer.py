@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnndsl.graph.cost import inference_nodes
 from cnndsl.graph.facts import Derived, Facts
-from cnndsl.limits import Limits
+from cnndsl.graph.model import Graph
+from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.ops.base import Op, RuleError
 from cnndsl.ops.congruence import Agreement, agree
 from cnndsl.ops.sizes import Dim, Size, SizeTooComplex, simpler
@@ -42,6 +44,26 @@ def infer(op: Op, xs: Sequence[Type], facts: Facts, limits: Limits, node: int) -
         raise RuleError(str(problem), rule="complex") from None
     _settle(result, facts, limits)
     return result
+
+
+def evaluation_facts(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Facts:
+    """What is known of sizes in eval mode, where heads emitted in training do not run.
+
+    What runs is inferred once more by itself, so that no join leans on a size that only such
+    a head asks for; if one did, the facts of training mode hold.
+    """
+    if not any(output.train for output in graph.outputs):
+        return graph.facts
+    running, facts = inference_nodes(graph), graph.facts.stated()
+    for node in graph:
+        if not node.inputs:
+            _settle(node.type, facts, limits)
+        elif node.id in running:
+            try:
+                infer(node.op, graph.types_into(node), facts, limits, node.id)
+            except RuleError:
+                return graph.facts
+    return facts
 
 
 def _settle(result: Type, facts: Facts, limits: Limits) -> None:

@@ -26,6 +26,8 @@ class Frame(NamedTuple):
     path: str
     span: Span
     parent: Frame | None
+    given: tuple[str, Mapping[str, Any]] | None = None
+    """The declaration's name and its arguments' values, for messages."""
 
 
 class Node:
@@ -51,6 +53,11 @@ class Node:
         self.id, self.op, self.inputs, self.type = id, op, inputs, type
         self.path, self.span, self.frame, self.shared = path, span, frame, shared
 
+    @property
+    def space(self) -> str:
+        """The namespace of its path; "" is the network itself."""
+        return self.path.rpartition(".")[0]
+
     def __repr__(self) -> str:
         return f"%{self.id} = {self.op.text()}{list(self.inputs)} {self.path!r} :: {self.type}"
 
@@ -66,7 +73,10 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """A checked network: nodes, outputs, and what is known about its symbols."""
+    """A checked network: nodes, outputs, and what is known about its symbols.
+
+    ``facts`` hold in both modes. Eval mode may take more sizes (``infer.evaluation_facts``).
+    """
 
     name: str
     nodes: Mapping[int, Node]

@@ -64,6 +64,7 @@ class Conv(Op, name="conv", on=FeatureMap, auto_bias=True):
         default=None,
         derive=_half,
         doc="zeros around the input; for an odd kernel dilation*(kernel-1)/2 unless said",
+        choices=(SAME_UPPER,),
         coerce=_padding,
         check=_padding_check,
     )

@@ -61,6 +61,10 @@ def slice_channels(x: Tensor, start: int, stop: int) -> Tensor:
     return x[:, start:stop]
 
 
+def flatten(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    return x.permute(0, *order).flatten(1)
+
+
 def add(*xs: Tensor) -> Tensor:
     return reduce(torch.add, xs)
 
@@ -123,7 +127,7 @@ class NetDraw:
 
 
 class DropPath(nn.Module):
-    """Stochastic depth; ``mode`` says what shares one draw: row, batch, net."""
+    """Stochastic depth; ``mode`` says what shares one draw: row, batch, network."""
 
     def __init__(self, p: float, mode: str) -> None:
         super().__init__()
@@ -134,7 +138,7 @@ class DropPath(nn.Module):
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
-        if self.mode == "net":
+        if self.mode == "network":
             draw = self.draw or NetDraw()
             # Times 0 rather than a new tensor: every parameter keeps a gradient.
             return x * (0.0 if draw.path < self.p else 1 / keep)

@@ -36,7 +36,7 @@ class DropPath(Op, name="droppath"):
     """
 
     p: float = param(doc="share of dropped paths", check=probability)
-    mode: str = param(default="row", doc="what shares one draw", choices=("row", "batch", "net"))
+    mode: str = param(default="row", doc="what shares one draw", choices=("row", "batch", "network"))
 
     def torch(self, x: FeatureMap | Vector) -> nn.Module:
         from cnndsl.ops.modules import DropPath
@@ -57,7 +57,9 @@ class Scale(Op, name="scale"):
     path, ``(C, 1, 1)`` or ``(C,)``, as ConvNeXt's ``layer_scale`` (arXiv:2201.03545).
     """
 
-    by: float | str = param(default=LEARNED, doc="a number, or `learned`", coerce=_factor)
+    by: float | str = param(
+        default=LEARNED, doc="the factor", choices=(LEARNED,), coerce=_factor
+    )
     init: float = param(default=1.0, doc="the learned factor to start from")
 
     def weights(self, x: FeatureMap | Vector) -> tuple[Weight, ...]:

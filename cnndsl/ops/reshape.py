@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from cnndsl.ops.axis import Scaled, Shifted
@@ -228,8 +229,18 @@ class Split(Op, name="split"):
         return tuple(Slice(i * each, (i + 1) * each) for i in range(self.parts))
 
 
+_AXES = "chw"
+_ORDERS = tuple("".join(order) for order in permutations(_AXES))
+
+
 class Flatten(Op, name="flatten", on=FeatureMap):
-    """All values in a row. ``[C, H, W] -> [C*H*W]``. PyTorch: ``Flatten``."""
+    """All values in a row. ``[C, H, W] -> [C*H*W]``. PyTorch: ``Flatten``.
+
+    Weights trained elsewhere may count the values in another order: ``hwc`` (TensorFlow) puts
+    the channels of one position together, ``whc`` does so column by column.
+    """
+
+    order: str = param(default=_AXES, doc="the axes, the slowest to change first", choices=_ORDERS)
 
     def shape(self, x: FeatureMap) -> Vector:
         known = 1
@@ -246,7 +257,11 @@ class Flatten(Op, name="flatten", on=FeatureMap):
             known *= size
         return Vector(known)
 
-    def torch(self, x: FeatureMap) -> nn.Module:
+    def torch(self, x: FeatureMap) -> Callable[..., Any]:
         from torch import nn
 
-        return nn.Flatten()
+        from cnndsl.ops.modules import flatten
+
+        if self.order == _AXES:
+            return nn.Flatten()
+        return partial(flatten, order=tuple(1 + _AXES.index(axis) for axis in self.order))

@@ -6,7 +6,8 @@ parameter's name, as in "`stride` is at least 1, got 0".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ Pair = tuple[int, int]
 Value = Any
 Check = Callable[[Value], "str | None"]
 Coercion = Callable[[Value], Value]
+_DIGITS = 12
 
 
 class Edges(NamedTuple):
@@ -57,7 +59,37 @@ def spell(value: Value) -> str:
         return spell(value[0])
     if isinstance(value, tuple):
         return "(" + ", ".join(map(spell, value)) + ")"
-    return repr(value) if isinstance(value, float) else str(value)
+    return _decimal(value) if isinstance(value, float) else str(value)
+
+
+def _decimal(value: float) -> str:
+    """A finite float in numbers of at most 12 digits, as a text may have them."""
+    for text in _spellings(value):
+        if sum(char.isdigit() for char in text) <= _DIGITS:
+            return text
+    for digits in range(1, 39):  # no denominator of the language is longer
+        near = Fraction(value).limit_denominator(10**digits)
+        if float(near) == value:
+            return f"{_long(near.numerator)}/{_long(near.denominator)}"
+    raise ValueError(f"no text gives {value!r}")
+
+
+def _spellings(value: float) -> Iterator[str]:
+    """The shortest decimals that read back: Python's, then with the point at other places."""
+    yield repr(value)
+    mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
+    sign, digits = "-" * (value < 0), mantissa.lstrip("-").replace(".", "")
+    for place in range(1, len(digits) + 1):
+        point = "." * (place < len(digits))
+        yield f"{sign}{digits[:place]}{point}{digits[place:]}e{int(exponent) - place + 1}"
+
+
+def _long(number: int) -> str:
+    """A whole number; one of many digits as a sum."""
+    if abs(number) < 10**_DIGITS:
+        return str(number)
+    high, low = divmod(abs(number), 10**_DIGITS)
+    return f"{'-' * (number < 0)}({_long(high)}*1e{_DIGITS} + {low})"
 
 
 # --- coercions ------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from cnndsl.ops.base import Op, RuleError
@@ -88,8 +87,10 @@ class Applier(Caller):
         if op is None or not self.one_wire(flow, span, f"`{target.name}`"):
             return self.state.failed(span)
         nodes = []
-        for one in self._pieces(op, flow.ids[0]):
-            node = self.apply(one, flow.ids, path, span, env, places, sharing=space.sharing)
+        pieces = self._pieces(op, flow.ids[0])
+        for number, piece in enumerate(pieces):
+            own = f"{path}.{number}" if len(pieces) > 1 else path
+            node = self.apply(piece, flow.ids, own, span, env, places, sharing=space.sharing)
             if node is None:
                 return self.state.failed(span)
             nodes.append(node)
@@ -132,7 +133,7 @@ class Applier(Caller):
         values = None
         if call is not None and call.args is not None:
             named = tuple(a for a in call.args if a.name is not None)
-            values = replace(call, args=named)
+            values = ast.Call(call.span, call.callee, named, depth=call.depth)
         op, _ = yield self.make(target, values, env, expr.span)
         stray = next((layer for layer in layers if self.kind(layer, env) == "number"), None)
         if stray is not None:
@@ -159,7 +160,8 @@ class Applier(Caller):
             return self.state.failed(span)
         inner.names.update(wires)
         pending = flow.pending if tree.kind == "def" else None
-        result = yield self.body(tree, inner, Flow(flow.ids, pending), inner_space)
+        body = self.body(tree, inner, Flow(flow.ids, pending), inner_space)
+        result = yield self.state.within(inner.activation.frame, body)
         if tree.kind != "def" and space.joins and label is None and self._has_weights(before):
             self.state.report(errors.unlabelled_weights(span))
         return result if tree.kind == "def" else Flow(result.ids)

@@ -25,12 +25,12 @@ def check_ascription(state: State, type: Type, claimed: tuple[Any, ...], dims: a
     )
     text = "[" + ", ".join(map(_spell, claimed)) + "]"
     if len(found) != len(claimed):
-        state.report(errors.ascription(dims.span, text, str(type), ""))
+        state.report(errors.ascription(dims.span, dims.span, text, str(type), ""))
         return
     for size, claim, item in zip(found, claimed, dims.items, strict=True):
         note = _disagreement(state, size, claim)
         if note is not None:
-            state.report(errors.ascription(item.span, text, str(type), note))
+            state.report(errors.ascription(item.span, dims.span, text, str(type), note))
             return
 
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from cnndsl.graph.infer import JoinError, infer
+from cnndsl.graph.infer import infer
 from cnndsl.graph.model import Frame, Node
 from cnndsl.ops.base import Op, Param, RuleError
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
 from cnndsl.semantics.evaluate import Evaluator
+from cnndsl.semantics.faults import RuleFault, trail
 from cnndsl.semantics.joins import explain_join
 from cnndsl.semantics.naming import Namespace
 from cnndsl.semantics.trampoline import Routine
-from cnndsl.semantics.values import Activation, Definition, Env, Flow, Layer, Ratio, Wires
+from cnndsl.semantics.values import (
+    Activation,
+    Definition,
+    Env,
+    Flow,
+    Layer,
+    Ratio,
+    Stop,
+    Wires,
+)
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
@@ -39,31 +50,37 @@ class Caller(Evaluator):
         caller = env.activation
         limits = self.state.limits
         if caller.depth >= limits.call_depth:
-            raise self.state.stop(errors.call_depth(span, target.name, limits.call_depth))
-        frame = Frame(span.text, path, span, caller.frame)
-        activation = Activation(
-            frame, path, Wires(flow.ids), caller.defaults, caller.depth + 1
-        )
-        inner = Env(target.scope, activation)
+            self.state.found.add(errors.call_depth(span, target.name, limits.call_depth))
+            raise Stop()
         given = yield self._arguments(
             target.name, [p.name.text for p in target.tree.params], expr, env, span
         )
         if given is None:
             return None
-        missing = []
+        frame = Frame(span.text, path, span, caller.frame, (target.name, given))
+        activation = Activation(
+            frame, path, Wires(flow.ids), caller.defaults, caller.depth + 1
+        )
+        inner = Env(target.scope, activation)
+        needed = [p.name.text for p in target.tree.params if p.default is None]
+        missing = [name for name in needed if name not in given]
+        if missing:
+            self.state.report(errors.missing_parameter(span, target.name, missing))
+            return None
+        yield self.state.within(frame, self._bind(target, given, inner))
+        return inner
+
+    def _bind(
+        self, target: Definition, given: Mapping[str, tuple[Any, ast.Argument]], inner: Env
+    ) -> Routine[None]:
+        """The parameters in the body's environment, and its own defaults."""
         for param in target.tree.params:
             name = param.name.text
             if name in given:
                 inner.names[name] = given[name][0]
             elif param.default is not None:
                 inner.names[name] = yield self.value(param.default, inner)
-            else:
-                missing.append(name)
-        if missing:
-            self.state.report(errors.missing_parameter(span, target.name, missing))
-            return None
-        activation.defaults = yield self._defaults(target.tree.body, inner)
-        return inner
+        inner.activation.defaults = yield self._defaults(target.tree.body, inner)
 
     def _arguments(
         self, owner: str, names: Sequence[str], expr: ast.Call | None, env: Env, span: Span
@@ -88,7 +105,8 @@ class Caller(Evaluator):
                 self.state.report(errors.unknown_parameter(at, owner, name, names))
                 sound = False
             elif name in given:
-                self.state.report(errors.given_twice(argument.span, owner, name))
+                if names.count(name) == 1:  # else the declaration itself was refused
+                    self.state.report(errors.given_twice(argument.span, owner, name))
                 sound = False
             else:
                 self.place = f"{place}.{name}" if place else name
@@ -117,6 +135,9 @@ class Caller(Evaluator):
         op = getattr(target, "target", None)
         if isinstance(op, type):
             return op
+        if target is None:
+            self.unknown(callee, env)
+            return None
         message = f"`with` sets defaults of the language's own layers; `{callee.name}` is none"
         self.state.report(errors.wrong_kind(callee.span, message))
         return None
@@ -165,7 +186,7 @@ class Caller(Evaluator):
                 if missing:
                     self.state.report(errors.missing_parameter(span, op.name, missing))
                     return None
-            self._report_rule(error, places, span)
+            self.state.report(errors.rule(RuleFault(error, op, values, places, span)))
             return None
 
     def _fits(self, declared: Param, value: Any, argument: ast.Argument) -> bool:
@@ -197,10 +218,8 @@ class Caller(Evaluator):
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(v, Fraction) for v in parts) and "whole" in error.message:
             return errors.not_whole(argument.span, error.message, _division(argument.value))
-        return errors.rule(error, argument.span, argument.span)
-
-    def _report_rule(self, error: RuleError, places: Mapping[str, Span], span: Span) -> None:
-        self.state.report(errors.rule(error, span, places.get(error.param or "", span)))
+        places = {error.param or "": argument.span}
+        return errors.rule(RuleFault(error, None, {}, places, argument.span))
 
     def apply(
         self,
@@ -217,13 +236,17 @@ class Caller(Evaluator):
         state, xs = self.state, self.state.types(ids)
         try:
             type = infer(op, xs, state.facts, state.limits, state.next_id)
-        except JoinError as error:
-            state.report(explain_join(state, error, ids, operands, span, path, env.activation.frame))
-            return None
         except RuleError as error:
-            spans = dict(places or {})
-            at = operands[error.operand] if error.operand is not None and operands else span
-            state.report(errors.rule(error, span, spans.get(error.param or "", at)))
+            frame = env.activation.frame
+            if op.join:
+                found = explain_join(state, op, error, ids, operands, span, frame)
+            else:
+                before = trail(state.nodes, ids[0])
+                given = places or {}
+                fault = RuleFault(error, op.__class__, op.values, given, span, before, frame)
+                found = errors.rule(fault)
+            at_top = frame is None or frame.parent is None
+            state.report(replace(found, path=path) if at_top and not op.join else found)
             return None
         shared = sharing and self._shares(op, xs, path, span)
         if sharing and not shared:
@@ -233,8 +256,12 @@ class Caller(Evaluator):
     def _shares(self, op: Op, xs: Sequence[Any], path: str, span: Span) -> bool:
         """Whether a second application under ``path`` can use the first one's weights."""
         first = self.state.by_path.get(path)
-        if first is None or any(isinstance(x, Unknown) for x in xs):
+        if self.state.found.failed or any(isinstance(x, Unknown) for x in xs):
             return True
+        if first is None:
+            why = "the first application made no such module"
+            self.state.report(errors.shared_differs(span, path, why))
+            return False
         if op.auto_bias and getattr(op, "bias", True) is None:
             op = op.replace(bias=getattr(first.op, "bias", None))  # what its first use settled
         before = first.op.weights(*self.state.types(first.inputs))
@@ -246,9 +273,9 @@ class Caller(Evaluator):
         return True
 
     def take(self, space: Namespace, label: str | None, span: Span) -> str:
+        """The module path of a step."""
         path, earlier = space.take(label, span)
-        if earlier is not None:
-            self.state.report(errors.same_path(span, earlier, path))
+        self._check_path(path, earlier, span)
         return path
 
     def open(self, space: Namespace, label: str | None, span: Span) -> Namespace:
@@ -256,9 +283,15 @@ class Caller(Evaluator):
         if label is None:
             return space
         inner, earlier = space.open(label, span)
-        if earlier is not None:
-            self.state.report(errors.same_path(span, earlier, inner.path))
+        self._check_path(inner.path, earlier, span)
         return inner
+
+    def _check_path(self, path: str, earlier: Span | None, span: Span) -> None:
+        limit = self.state.limits.path
+        if path.count(".") >= limit:
+            raise self.state.stop(errors.expansion_limit(span, "levels of module names", limit))
+        if earlier is not None:
+            self.state.report(errors.same_path(span, earlier, path))
 
     def one_wire(self, flow: Flow, span: Span, what: str) -> bool:
         """Whether exactly one wire arrives; reports the rest."""

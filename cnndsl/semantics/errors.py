@@ -5,11 +5,12 @@ One constructor per diagnostic; rules of operators (``RuleError``) are translate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cnndsl.diagnostics import Diagnostic, Edit, Fix, Label
 from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.ops.base import RuleError
+from cnndsl.semantics.faults import RuleFault
 from cnndsl.source import Span
 
 _RULE_CODES = {
@@ -34,9 +35,15 @@ def _typo(name: str, span: Span, candidates: Iterable[str]) -> tuple[str, tuple[
 # --- names: E02xx ---------------------------------------------------------------------------
 
 
-def unknown_name(span: Span, name: str, what: str, candidates: Iterable[str]) -> Diagnostic:
-    tail, fixes = _typo(name, span, candidates)
-    return Diagnostic("E0201", f"unknown {what} `{name}`{tail}", (Label(span, ""),), fixes=fixes)
+def unknown_name(
+    places: Sequence[Span], name: str, what: str, near: str | None = None
+) -> Diagnostic:
+    tail = f", did you mean `{near}`?" if near else ""
+    labels = tuple(Label(span, "and here" if i else "") for i, span in enumerate(places))
+    fix = Fix(f"write `{near}`", tuple(Edit(span, near) for span in places)) if near else None
+    return Diagnostic(
+        "E0201", f"unknown {what} `{name}`{tail}", labels, fixes=(fix,) if fix else ()
+    )
 
 
 def declared_twice(span: Span, first: Span, name: str) -> Diagnostic:
@@ -169,7 +176,7 @@ def given_twice(span: Span, owner: str, name: str) -> Diagnostic:
 
 
 def not_whole(span: Span, message: str, division: Span | None) -> Diagnostic:
-    labels = (Label(division or span, "not whole here"),)
+    labels: tuple[Label, ...] = (Label(division or span, "not whole here"),)
     if division is not None and division != span:
         labels += (Label(span, ""),)
     help = "use floor(…), ceil(…) or round(…), or other numbers"
@@ -197,19 +204,34 @@ def bad_choice(message: str) -> Diagnostic:
 # --- sizes: E04xx ---------------------------------------------------------------------------
 
 
-def rule(error: RuleError, span: Span, place: Span) -> Diagnostic:
+def rule(fault: RuleFault) -> Diagnostic:
     """An operator's rule, at the parameter, operand or step that broke it."""
+    error = fault.error
     notes = (error.note,) if error.note else ()
-    labels: tuple[Label, ...] = (Label(place, ""),)
-    return Diagnostic(
-        _RULE_CODES.get(error.rule, "E0303"), error.message, labels, notes=notes, help=error.help
-    )
+    labels: tuple[Label, ...] = (Label(fault.place, ""),)
+    code = _RULE_CODES.get(error.rule, "E0303")
+    return Diagnostic(code, error.message, labels, notes=notes, help=error.help, cause=fault)
 
 
-def ascription(span: Span, claimed: str, found: str, note: str) -> Diagnostic:
+def join_of_kinds(sign: str, labels: tuple[Label, ...], fault: object) -> Diagnostic:
+    listed = " and ".join(label.text for label in labels[1:])
+    message = f"`{sign}` joins values of one kind, and these are {listed}"
+    help = "put `flatten` behind the join, or before it on every side"
+    return Diagnostic("E0405", message, labels, help=help, cause=fault)
+
+
+def join_rule(error: RuleError, labels: tuple[Label, ...], fault: object) -> Diagnostic:
+    """A rule of a join that is not about the operands' sizes."""
+    code = _RULE_CODES.get(error.rule, "E0401")
+    notes = (error.note,) if error.note else ()
+    return Diagnostic(code, error.message, labels, notes=notes, help=error.help, cause=fault)
+
+
+def ascription(span: Span, dims: Span, claimed: str, found: str, note: str) -> Diagnostic:
     notes = (note,) if note else ()
     message = f"this is {found}, not {claimed}"
-    return Diagnostic("E0406", message, (Label(span, ""),), notes=notes)
+    fix = Fix("say what it is", (Edit(dims, found),))
+    return Diagnostic("E0406", message, (Label(span, ""),), notes=notes, fixes=(fix,))
 
 
 def bad_where(span: Span, message: str) -> Diagnostic:
@@ -219,6 +241,17 @@ def bad_where(span: Span, message: str) -> Diagnostic:
 
 def bad_input(span: Span, message: str) -> Diagnostic:
     return _one("E0408", message, span, help="an input is [channels, height, width], as [3, H, W]")
+
+
+def small_symbols(places: Sequence[Span]) -> Diagnostic:
+    """``[3, h, w]``: sizes left open are capitals, so that a slip is no new symbol."""
+    names = list(dict.fromkeys(place.text for place in places))
+    listed = " and ".join(f"`{name}`" for name in names)
+    capitals = ", ".join(name[0].upper() + name[1:] for name in names)
+    message = f"{listed} {'are' if len(names) > 1 else 'is'} not known: open sizes are capitals"
+    edits = tuple(Edit(place, place.text[0].upper() + place.text[1:]) for place in places)
+    fix = Fix(f"write {capitals}", edits)
+    return Diagnostic("E0408", message, tuple(Label(p, "") for p in places), fixes=(fix,))
 
 
 # --- budgets and outputs: E05xx -------------------------------------------------------------
@@ -235,6 +268,14 @@ def nothing_here(span: Span, message: str) -> Diagnostic:
 
 def bad_emit(span: Span, message: str) -> Diagnostic:
     return _one("E0503", message, span)
+
+
+# --- lowering: E06xx ------------------------------------------------------------------------
+
+
+def no_torch(name: str) -> Diagnostic:
+    help = "install it: pip install 'torch>=2.11,<2.14'"
+    return Diagnostic("E0601", f"a module needs the package `{name}`, which is missing", help=help)
 
 
 # --- warnings -------------------------------------------------------------------------------

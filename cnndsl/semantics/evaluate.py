@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from cnndsl.ops import find_op
+from cnndsl.ops import catalogue, find_op
 from cnndsl.ops.base import show
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import UNKNOWN, FeatureMap, Unknown, channels_of
 from cnndsl.semantics import errors, numbers
-from cnndsl.semantics.kinds import Kind, kind_of, name_kind
+from cnndsl.semantics.kinds import Kind, definition_kind, kind_of, name_kind
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine
 from cnndsl.semantics.values import Definition, Env, Flow, Function, Layer, Wires
@@ -18,6 +19,8 @@ from cnndsl.semantics.vocabulary import words
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
+SIZES = ("channels", "height", "width")
+"""What can be asked of a wire."""
 _CODES = {"arithmetic": errors.arithmetic, "kind": errors.wrong_kind, "symbolic": errors.symbolic}
 
 
@@ -54,17 +57,20 @@ class Evaluator:
         known: Any = env.scope.names.get(name)
         if known is not None:
             return Function(known)
+        if name in env.scope.missing:
+            return None
         if name in self.state.facts.symbols:
             return Size.of(name)
-        if name in words():
+        found = catalogue().get(name)  # `tanh` is a layer, and a word only where one is asked for
+        if found is None and name in words():
             return name
-        found = find_op(name)
+        found = found or find_op(name)
         return Function(found) if found else None
 
     def unknown(self, name: ast.Name, env: Env) -> None:
         """Reports a name that nobody knows, unless it was lost to an error already reported."""
         if name.name not in env.scope.missing:
-            self.state.report(errors.unknown_name(name.span, name.name, "name", ()))
+            self.state.report(errors.unknown_name([name.span], name.name, "name"))
 
     # --- values ---------------------------------------------------------------------------
 
@@ -104,11 +110,14 @@ class Evaluator:
             self.unknown(expr, env)
             return UNKNOWN
         if isinstance(value, Function) and isinstance(value.target, Definition):
-            if name_kind(expr.name, env.scope) == "number":
+            if definition_kind(value.target) == "number":
                 return (yield self._numeric_def(value.target, None, env, expr.span))
         return value
 
     def _attribute(self, expr: ast.Attribute, env: Env) -> Any:
+        if expr.name.text not in SIZES:
+            self.state.report(errors.unknown_attribute(expr.name.span, expr.name.text))
+            return UNKNOWN
         wire = self.look_up(expr.owner.name, env)
         if not isinstance(wire, Wires):
             self._report_kind(expr, f"`{expr.owner.name}` is not a wire: it has no sizes")
@@ -136,7 +145,7 @@ class Evaluator:
             return compute(*values)
         except numbers.NumberError as problem:
             diagnostic = _CODES[problem.kind](span, problem.message)
-            self.state.report(diagnostic)
+            self.state.report(replace(diagnostic, help=problem.help))
             return UNKNOWN
 
     def _infix(self, expr: ast.Infix, env: Env) -> Routine[Any]:
@@ -233,7 +242,8 @@ class Evaluator:
         inner = yield self.enter(target, expr, env, Flow(env.activation.wire.ids), "", span)
         if inner is None:
             return UNKNOWN
-        return (yield self.value(target.tree.body.results[0], inner))
+        value = self.value(target.tree.body.results[0], inner)
+        return (yield self.state.within(inner.activation.frame, value))
 
     def enter(
         self, target: Definition, expr: ast.Call | None, env: Env, flow: Flow, path: str, span: Span

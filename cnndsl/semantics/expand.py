@@ -15,7 +15,7 @@ from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
 from cnndsl.semantics.apply import Applier
 from cnndsl.semantics.ascription import check_ascription
-from cnndsl.semantics.naming import Namespace
+from cnndsl.semantics.naming import Namespace, fits_label
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
@@ -79,8 +79,9 @@ class Expander(Applier):
             return self.state.failed(expr.span)
         activation = env.activation
         relative = space.join(name)[len(activation.path) :].lstrip(".")
-        activation.labels[relative] = (expr.body, env, space.path)
         done: Flow = yield self.run(expr.body, env, flow, space, name)
+        # Only now, so that `again` inside the module cannot mean the module itself.
+        activation.labels[relative] = (expr.body, env, space.path)
         return done
 
     def _label_text(self, label: ast.LabelText, env: Env) -> Routine[str | None]:
@@ -92,21 +93,29 @@ class Expander(Applier):
             value = yield self.number(part, env)
             if isinstance(value, Unknown):
                 return None
-            if isinstance(value, bool) or not isinstance(value, int | str) or str(value) < "0":
+            if not fits_label(value):
                 message = "a label is built of whole numbers and words"
                 self.state.report(errors.bad_label(part.span, message))
                 return None
             parts.append(str(value))
-        return "".join(parts)
+        name, limit = "".join(parts), self.state.limits.identifier
+        if max(map(len, name.split("."))) > limit:
+            message = f"a label has at most {limit} characters"
+            self.state.report(errors.bad_label(label.span, message))
+            return None
+        return name
 
     def _joined(
         self, expr: ast.Infix, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
         name = _JOINS.get(expr.op)
         kinds = [self.kind(operand, env) for operand in expr.operands]
+        if name is None and "layer" in kinds:
+            operand = expr.operands[kinds.index("layer")]
+            self._report_kind(operand, f"`{expr.op}` needs numbers, and this is a layer")
+            return self.state.failed(expr.span)
         if name is None or "layer" not in kinds:
-            message = f"`{expr.op}` needs numbers" if name is None else "a layer is needed here"
-            self._report_kind(expr, message)
+            self._report_kind(expr, "a layer is needed here, and this is a number")
             return self.state.failed(expr.span)
         if "number" in kinds:
             operand = expr.operands[kinds.index("number")]
@@ -124,10 +133,11 @@ class Expander(Applier):
         space.joins += 1
         for expr in exprs:
             if isinstance(expr, ast.For):
-                for inner in (yield self._iterations(expr, env)):
+                turns = yield self._iterations(expr, env)
+                self._check_fan_in(len(flows) + len(turns), expr.span)
+                for inner in turns:
                     found = yield self.run(expr.body, inner, Flow(flow.ids), space)
                     flows.append((found, expr.body.span))
-                    self._check_fan_in(len(flows), expr.span)
             else:
                 flows.append(((yield self.run(expr, env, Flow(flow.ids), space)), expr.span))
                 self._check_fan_in(len(flows), expr.span)
@@ -152,6 +162,9 @@ class Expander(Applier):
             message = f"a layer is repeated a whole number of times, not {show(count)}"
             self.state.report(errors.bad_value(expr.exponent.span, message))
             return self.state.failed(expr.span)
+        if count > self.state.limits.repeat:
+            limit = self.state.limits.repeat
+            raise self.state.stop(errors.expansion_limit(expr.span, "repetitions", limit))
         space = self.open(space, label, expr.span)
         done: Flow = yield self._times(expr.base, [env] * count, flow, space)
         return done
@@ -252,26 +265,31 @@ class Expander(Applier):
         if expr.mode is not None and expr.mode.text != "train":
             message = f"`emit` takes `[train]` or nothing, not `[{expr.mode.text}]`"
             self.state.report(errors.bad_emit(expr.mode.span, message))
+        if any(output.name == name for output in self.state.outputs):
+            self.state.report(errors.bad_emit(expr.span, f"`{name}` is emitted twice"))
+            return flow
         head = yield self.run(expr.body, env, Flow(flow.ids), space, label)
         if name is not None and self.one_wire(head, expr.body.span, "an output"):
             self._output(name, head.ids[0], expr)
         return flow
 
     def _output(self, name: str, node: int, expr: ast.Emit) -> None:
-        if name.isdigit() or any(output.name == name for output in self.state.outputs):
-            why = "is a number, not a name" if name.isdigit() else "is emitted twice"
-            self.state.report(errors.bad_emit(expr.span, f"`{name}` {why}"))
+        if name.isdigit():
+            message = f"an output needs a name, and `{name}` is a number"
+            self.state.report(errors.bad_emit(expr.span, message))
             return
         self.state.add_output(name, node, emitted=True, train=expr.mode is not None)
 
     def _again(
         self, expr: ast.Again, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
-        name = ".".join(identifier.text for identifier in expr.names)
+        name = yield self._label_text(expr.module, env)
+        if name is None:
+            return self.state.failed(expr.span)
         known = env.activation.labels.get(name)
         if known is None:
-            span = expr.names[0].span.to(expr.names[-1].span)
-            self.state.report(errors.no_such_module(span, name, env.activation.labels))
+            labels = env.activation.labels
+            self.state.report(errors.no_such_module(expr.module.span, name, labels))
             return self.state.failed(expr.span)
         body, where, path = known
         shared = Namespace(path, sharing=True)
@@ -287,7 +305,8 @@ class Expander(Applier):
         if isinstance(value, Wires):
             return ready(Flow(value.ids))
         if isinstance(value, Layer):
-            return self.run(value.expr, value.env, flow, space, label)
+            layer = self.run(value.expr, value.env, flow, space, label)
+            return self.state.within(value.env.activation.frame, layer)
         if isinstance(value, Function):
             return self.call(value, expr, None, env, flow, space, label)
         if value is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,10 +84,20 @@ def _words(error: OSError) -> str:
 
 
 class Loader:
-    """Reads a program's files. Problems are collected, never raised."""
+    """Reads a program's files. Problems are collected, never raised.
 
-    def __init__(self, root: Path | None, limits: Limits, found: Collector) -> None:
+    ``given`` are files by import path that are not read again.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        limits: Limits,
+        found: Collector,
+        given: Mapping[str, Source] | None = None,
+    ) -> None:
         self.root, self.limits, self.found = root, limits, found
+        self.given = given or {}
         self.scopes: dict[str, Scope] = {}
         self.modules: dict[str, ast.Module] = {}
         self._loading: list[str] = []
@@ -110,16 +121,17 @@ class Loader:
             self._import(tree, scope, places)
         for declared in module.declarations:
             name = declared.name.text
-            if self._fresh(name, declared.name.span, places):
+            if self._fresh(name, declared.name.span, scope, places):
                 scope.names[name] = Definition(declared, scope)
         self._loading.pop()
         return scope, module
 
-    def _fresh(self, name: str, span: Span, places: dict[str, Span]) -> bool:
+    def _fresh(self, name: str, span: Span, scope: Scope, places: dict[str, Span]) -> bool:
         from cnndsl.ops import catalogue
 
         if name in catalogue() or name in ("oneof", "floor", "ceil", "round", "min"):
             self.found.add(errors.shadows_operator(span, name))
+            scope.missing.add(name)
             return False
         if name in places:
             self.found.add(errors.declared_twice(span, places[name], name))
@@ -131,17 +143,13 @@ class Loader:
         imported = self._file(tree)
         for identifier in tree.names:
             name = identifier.text
-            if not self._fresh(name, identifier.span, places):
-                continue
-            definition = imported.names.get(name) if imported else None
-            if definition is not None:
-                scope.names[name] = definition
-                continue
-            scope.missing.add(name)
-            if imported is not None and not self._broken(tree.path, name):
-                self.found.add(
-                    errors.not_exported(identifier.span, name, tree.path, imported.names)
-                )
+            own = [n for n, d in imported.names.items() if d.scope is imported] if imported else []
+            if imported is None or name not in own:
+                scope.missing.add(name)
+                if imported is not None and not self._broken(tree.path, name):
+                    self.found.add(errors.not_exported(identifier.span, name, tree.path, own))
+            elif self._fresh(name, identifier.span, scope, places):
+                scope.names[name] = imported.names[name]
 
     def _broken(self, path: str, name: str) -> bool:
         """Whether the file has a syntax error that may have swallowed the declaration."""
@@ -159,8 +167,10 @@ class Loader:
             return None
         if path in self.scopes:
             return self.scopes[path]
-        problem = self._refusal()
+        problem = refusal = self._refusal()
         if problem is None:
+            if path in self.given:
+                return self._scope(self.given[path], path)[0]
             try:
                 text = read_below(self.root, path, self.limits)  # type: ignore[arg-type]
                 return self._scope(Source(path, text), path)[0]
@@ -169,7 +179,7 @@ class Loader:
                     self.found.add(errors.import_escapes(span, path, error.message))
                     return None
                 problem = error.message
-        near = did_you_mean(path, self._siblings(path)) if self.root else None
+        near = did_you_mean(path, self._siblings(path)) if refusal is None else None
         self.found.add(errors.cannot_import(span, path, problem, near))
         return None
 

@@ -20,9 +20,18 @@ from cnndsl.ops.sizes import SizeTooComplex
 from cnndsl.ops.types import FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors
 from cnndsl.semantics.state import State
-from cnndsl.semantics.wording import Change, change_in_words, numbers_at, same_in_both, sizes_in_words
+from cnndsl.semantics.wording import (
+    Change,
+    change_in_words,
+    kind_in_words,
+    numbers_at,
+    same_in_both,
+    sizes_in_words,
+    step_in_words,
+)
 from cnndsl.source import Span
 
+_SHOWN = 4  # changes after the parting that are worth a remark each
 _AXES = ("channels", "height", "width", "features")
 
 
@@ -88,12 +97,16 @@ def explain_join(
     """The one error of a join, whatever and however much its operands disagree in."""
     first, second = _disagreeing(op, error, state.types(ids), state.facts)
     sign = _sign(op, operands, span, second)
-    left, right = _sides(state.nodes, (ids[first], ids[second]), (operands[first], operands[second]))
+    pair = operands[first], operands[second]
+    left, right = _sides(state.nodes, (ids[first], ids[second]), pair)
     mismatches = tuple(_mismatches(op, left, right, state.facts))
-    if not mismatches:  # of another kind: a vector beside a feature map, sizes without a form
-        labels = [Label(sign, ""), *(_seen(side, str(side.type)) for side in (left, right))]
-        return errors.join_rule(error, labels)
     fault = JoinFault(op, sign, span, (left, right), mismatches, frame)
+    if not mismatches:  # a vector beside a feature map, or sizes without an exact form
+        seen = [_seen(side, kind_in_words(side.type)) for side in (left, right)]
+        labels = (Label(sign, ""), *seen)
+        if error.rule == "kind":
+            return errors.join_of_kinds(sign.text, labels, fault)
+        return errors.join_rule(error, labels, fault)
     return Diagnostic(
         "E0401",
         f"the branches of `{sign.text}` disagree in {_listed(fault.axes)}",
@@ -157,11 +170,20 @@ def _compared(a: Any, b: Any, facts: Facts) -> Agreement | None:
 
 def _mismatches(op: Op, left: Side, right: Side, facts: Facts) -> Iterator[Mismatch]:
     for axis, a, b, agreement in _differing(op, left.type, right.type, facts):
-        yield Mismatch(axis, a, b, agreement, _parting(left.changes(axis), right.changes(axis)))
+        parting = _parting(axis, left.changes(axis), right.changes(axis))
+        yield Mismatch(axis, a, b, agreement, parting)
 
 
-def _parting(left: list[Change], right: list[Change]) -> tuple[Change | None, Change | None]:
-    """The first change of each side that is not also the other's."""
+def _parting(
+    axis: str, left: list[Change], right: list[Change]
+) -> tuple[Change | None, Change | None]:
+    """The change of each side by which the paths part.
+
+    Sizes build on what was before, so it is the first change that the other side does not
+    make. Channels are set anew by every step that changes them, so it is the last one.
+    """
+    if axis in ("channels", "features"):
+        return left[-1] if left else None, right[-1] if right else None
     place = 0
     while place < min(len(left), len(right)) and left[place].after == right[place].after:
         place += 1
@@ -248,40 +270,58 @@ def _seen(side: Side, text: str) -> Label:
 def _labels(fault: JoinFault) -> Iterator[Label]:
     yield Label(fault.sign, "")
     remarks: dict[Span, list[str]] = {}
+    places: dict[tuple[int, int], Span] = {}
     for side in fault.sides:
         words = sizes_in_words(side.type, fault.axes)
         if not any(side.changes(axis) for axis in fault.axes):
             words += _unchanged(side, fault.frame)
-        remarks.setdefault(tail(side.span), []).append(words)
-    for span, words in _partings(fault).items():
-        remarks.setdefault(span, []).append(f"the paths part here: {words}")
+        place = tail(side.span)
+        remarks.setdefault(place, []).append(words)
+        places[place.line, place.end] = place
+    for span, words in _steps(fault).items():
+        place = places.get((span.line, span.end), span)  # `a: conv(…)` and `conv(…)` are one
+        remarks.setdefault(place, []).append(words)
     for span, texts in remarks.items():
         yield Label(span, "; ".join(texts))
 
 
-def _partings(fault: JoinFault) -> dict[Span, str]:
-    """What happens at each step where the paths part, axes of one step together."""
-    places: dict[Span, list[Change]] = {}
+def _steps(fault: JoinFault) -> dict[Span, str]:
+    """What happens at the steps from where the paths part, axes of one step together."""
+    parting: dict[Span, list[Change]] = {}
+    later: dict[Span, list[Change]] = {}
     for mismatch in fault.mismatches:
-        for change in mismatch.parting:
-            if change is not None and change.node.span is not None:
-                places.setdefault(tail(change.node.span), []).append(change)
-    return {span: change_in_words(changes) for span, changes in places.items()}
+        for side, change in zip(fault.sides, mismatch.parting, strict=True):
+            if change is None or change.node.op.name == "input":
+                continue
+            _note(parting, change)
+            behind = [c for c in side.changes(mismatch.axis) if c.node.id > change.node.id]
+            for other in behind if len(behind) <= _SHOWN else ():
+                _note(later, other)
+    found = {s: f"the paths part here: {change_in_words(c)}" for s, c in parting.items()}
+    return found | {s: change_in_words(c) for s, c in later.items() if s not in found}
+
+
+def _note(places: dict[Span, list[Change]], change: Change) -> None:
+    if change.node.span is not None:
+        known = places.setdefault(tail(change.node.span), [])
+        if all(change.axis != c.axis for c in known):
+            known.append(change)
 
 
 def _unchanged(side: Side, frame: Frame | None) -> str:
+    """``, unchanged since layer1.2, line 13``: as seen from the join's own text."""
     node = side.start
     if node is None or node.span is None:
         return ""
     if node.op.name == "input":
         return ", as the net's input"
-    inner, path, span = node.frame, node.path, node.span
+    name, span = step_in_words(node), node.span
     around = {id(f) for f in _frames(frame)}
-    for one in _frames(inner):
+    for one in _frames(node.frame):
         if id(one) in around:
             break
-        path, span = one.path, one.span
-    return f", unchanged since {path + ', ' if path else ''}line {span.line}"
+        name, span = one.path or name, one.span
+    return f", unchanged since {name}, line {span.line}"
 
 
 def _frames(frame: Frame | None) -> Iterator[Frame]:
@@ -300,16 +340,17 @@ def _notes(fault: JoinFault, facts: Facts) -> Iterator[str]:
             axes.append(mismatches.pop(0).axis)
         listed.append(numbers_at(axes, first.left, first.right, first.agreement, facts))
     yield "; ".join(listed)
-    for mismatch in fault.mismatches:
-        if mismatch.agreement is not None and mismatch.agreement.when is not None:
-            yield f"they agree only when {mismatch.agreement.when}"
+    found = (m.agreement.when for m in fault.mismatches if m.agreement is not None)
+    conditions = [str(when) for when in found if when is not None]
+    if conditions:
+        yield f"they agree only when {' and '.join(conditions)}"
     done = set()
     for mismatch in fault.mismatches:
         for change in mismatch.parting:
             formula = change.formula if change is not None else ""
             if change is not None and formula and change.node.id not in done:
                 done.add(change.node.id)
-                yield f"{mismatch.axis} after {change.node.path}: {formula}"
+                yield f"{mismatch.axis} after {step_in_words(change.node)}: {formula}"
 
 
 def _listed(words: Sequence[str]) -> str:

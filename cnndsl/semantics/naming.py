@@ -6,7 +6,17 @@ takes a position in its namespace; an unlabelled one is named by it.
 
 from __future__ import annotations
 
+from typing import Any
+
+from cnndsl.semantics.vocabulary import words
 from cnndsl.source import Span
+
+
+def fits_label(value: Any) -> bool:
+    """Whether ``{…}`` in a label may have this value: a whole number or a word of the language."""
+    if isinstance(value, str):
+        return value in words()
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class Namespace:

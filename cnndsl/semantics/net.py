@@ -13,13 +13,14 @@ from cnndsl.limits import Limits
 from cnndsl.ops.base import show
 from cnndsl.ops.congruence import Valid
 from cnndsl.ops.sizes import Size
-from cnndsl.ops.types import FeatureMap, Type, Unknown, Vector
+from cnndsl.ops.types import UNKNOWN, FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors, numbers
 from cnndsl.semantics.expand import Expander
 from cnndsl.semantics.naming import Namespace
 from cnndsl.semantics.state import INPUT, Choice, Chooser, State
 from cnndsl.semantics.trampoline import Routine, run
 from cnndsl.semantics.values import Activation, Definition, Env, Flow, Function, Stop, Wires
+from cnndsl.source import Span
 from cnndsl.syntax import ast
 
 Parameter = int | float | Fraction | bool | str
@@ -33,6 +34,8 @@ class Expansion(NamedTuple):
     choices: tuple[Choice, ...]
     choice_nodes: Mapping[str, tuple[int, int]]
     """The nodes that a choice among layers made: first and behind the last."""
+    spent: int = 0
+    """How much work it was: steps of evaluation and nodes."""
 
 
 def first_of_each(path: str, count: int) -> int | None:
@@ -69,8 +72,9 @@ class Net(Expander):
             pass
         failed = state.found.failed
         return Expansion(
-            None if failed else graph, state.found.all, tuple(state.choices), state.choice_nodes
-        )
+            None if failed else graph, state.found.all, tuple(state.choices), state.choice_nodes,
+            state.spent,
+        )  # fmt: skip
 
     # --- the entry ------------------------------------------------------------------------
 
@@ -78,6 +82,7 @@ class Net(Expander):
         tree = self.definition.tree
         span = tree.name.span
         frame = Frame(tree.name.text, "", span, None)
+        self.state.frame = frame
         env = Env(self.definition.scope, Activation(frame, "", Wires(()), {}, 0))
         self.env = env
         if not (yield self._parameters(tree, env)):
@@ -139,17 +144,23 @@ class Net(Expander):
             known = self.look_up(value, self.env)
             return value if known is None else known
         if isinstance(value, float):
-            return numbers.tidy(Fraction(repr(value)))
+            try:
+                return numbers.tidy(Fraction(repr(value)))
+            except (ValueError, numbers.NumberError):
+                message = f"a parameter cannot be {value}: it is no finite number of 38 digits"
+                self.state.report(errors.bad_value(self.definition.tree.name.span, message))
+                return UNKNOWN
         return value
 
     def _inputs(self, tree: ast.Declaration, env: Env) -> Routine[tuple[int, ...]]:
         ids: list[int] = []
         for position, given in enumerate(tree.inputs):
             sizes = []
+            small = [s for item in given.dims.items for s in self._symbols(item, env)]
+            if small:
+                self.state.report(errors.small_symbols(small))
+                return ()
             for item in given.dims.items:
-                for part in ast.walk(item):
-                    if isinstance(part, ast.Name) and part.name not in env.names:
-                        self._symbol(part, env)
                 sizes.append((yield self.number(item, env)))
             type = self._input_type(sizes, given.dims)
             if type is None:
@@ -170,11 +181,19 @@ class Net(Expander):
             return ()
         return tuple(ids)
 
-    def _symbol(self, node: ast.Name, env: Env) -> None:
-        """A capital name in an input's shape stands for a size >= 1, unless it was fixed."""
-        name = node.name
-        if not name[0].isupper():
-            return
+    def _symbols(self, item: ast.Expr, env: Env) -> list[Span]:
+        """Binds the symbols of an input's shape; returns names that are not in capitals."""
+        small: list[Span] = []
+        for node in ast.walk(item):
+            if isinstance(node, ast.Name) and node.name not in env.names:
+                if node.name[0].isupper():
+                    self._symbol(node.name, env)
+                elif self.look_up(node.name, env) is None:
+                    small.append(node.span)
+        return small
+
+    def _symbol(self, name: str, env: Env) -> None:
+        """A capital name stands for a size >= 1, unless it was fixed."""
         self.symbols.add(name)
         if name in self.at:
             env.names[name] = self.at[name]
@@ -238,9 +257,9 @@ class Net(Expander):
             if value is False:
                 used = [n.name for n in ast.walk(condition) if isinstance(n, ast.Name)]
                 shown = ", ".join(
-                    f"{name} = {env.find(name):,}" for name in used if name in counted or "@" in name
+                    f"{name} = {env.find(name):,}" for name in used if name in counted or "(" in name
                 )
-                at = ", ".join(f"{k}={v}" for k, v in sizes.items())
+                at = ", ".join(f"{k}={v}" for k, v in sizes.items() if "macs" in used)
                 message = f"the budget does not hold: {shown}{f' at {at}' if at else ''}"
                 self.state.report(errors.over_budget(condition.span, message))
 
@@ -331,7 +350,7 @@ def _at_sizes(condition: ast.Expr, graph: Graph, env: Env) -> ast.Expr:
             for argument in side.args or ():
                 if argument.name and isinstance(argument.value, ast.Number):
                     sizes[argument.name.text] = int(argument.value.value)
-            name = "macs@" + ",".join(f"{k}={v}" for k, v in sizes.items())
+            name = f"macs({', '.join(f'{k}={v}' for k, v in sizes.items())})"
             env.names[name] = macs(graph, sizes)
             side = ast.Name(side.span, name)
         sides.append(side)

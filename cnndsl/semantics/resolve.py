@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cnndsl.diagnostics import Collector
+from cnndsl.diagnostics import Collector, Diagnostic
+from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.ops import catalogue, find_op
 from cnndsl.semantics import errors
+from cnndsl.semantics.evaluate import SIZES
 from cnndsl.semantics.kinds import Kind, kind_of, name_kind
 from cnndsl.semantics.numbers import FUNCTIONS
 from cnndsl.semantics.values import Definition, Scope
@@ -15,16 +17,26 @@ from cnndsl.source import Span
 from cnndsl.syntax import ast
 
 _BUILT_IN = {*FUNCTIONS, "oneof", "in"}
-_SIZES = ("channels", "height", "width")
+_COUNTED = ("params", "macs")
 
 
-def resolve(scope: Scope, module: ast.Module, found: Collector) -> None:
+def resolve(scope: Scope, module: ast.Module, collector: Collector) -> None:
     """Reports unknown names, misfit parameters, mixed kinds, and what is never used."""
     used: set[str] = set()
+    found = Collector()
+    unknown = Unknowns()
     for tree in module.declarations:
         definition = scope.names.get(tree.name.text)
         if definition is not None and definition.tree is tree:
-            used |= _Checker(definition, found).check()
+            used |= _Checker(definition, found, unknown).check()
+    found.extend(unknown.diagnostics)
+    _unused_imports(scope, module, used, found)
+    collector.extend(sorted(found.all, key=lambda d: d.span.start if d.span else 0))
+
+
+def _unused_imports(
+    scope: Scope, module: ast.Module, used: set[str], found: Collector
+) -> None:
     for imported in module.imports:
         for name in imported.names:
             if name.text not in used and name.text not in scope.missing:
@@ -32,11 +44,31 @@ def resolve(scope: Scope, module: ast.Module, found: Collector) -> None:
                     found.add(errors.unused(name.span, "import", name.text))
 
 
+class Unknowns:
+    """Names that nobody knows: one diagnostic for each, wherever it is written."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str | None], list[Span]] = {}
+        self._kinds: dict[tuple[str, str | None], str] = {}
+
+    def add(self, span: Span, name: str, what: str, near: str | None) -> None:
+        self._places.setdefault((name, near), []).append(span)
+        self._kinds.setdefault((name, near), what)
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        return [
+            errors.unknown_name(places, name, self._kinds[name, near], near)
+            for (name, near), places in self._places.items()
+        ]
+
+
 class _Checker:
     """One declaration."""
 
-    def __init__(self, definition: Definition, found: Collector) -> None:
+    def __init__(self, definition: Definition, found: Collector, unknown: Unknowns) -> None:
         self.scope, self.tree, self.found = definition.scope, definition.tree, found
+        self.unknown = unknown
         self.locals: dict[str, tuple[str, Span]] = {}
         self.used: set[str] = set()
         self.symbols: set[str] = set()
@@ -44,11 +76,14 @@ class _Checker:
         self.open_labels = False
         self.scoped: set[str] = set()
         self.exempt: set[int] = set()
+        self.steps: set[int] = set()
+        """Expressions that stand where a layer is needed."""
 
     def check(self) -> set[str]:
         """The names this declaration uses."""
         self._declare()
-        roots: list[ast.Node] = [*self.tree.params, self.tree.body]
+        asserted = [clause for clause in self.tree.clauses if clause.kind == "assert"]
+        roots: list[ast.Node] = [*self.tree.params, self.tree.body, *asserted]
         nodes = list(ast.walk(*roots))
         for node in nodes:
             self._collect(node)
@@ -66,6 +101,8 @@ class _Checker:
         self._bind("wire", self.tree.wires)
         self._bind("wire", [i.name for i in self.tree.inputs if i.name])
         for given in self.tree.inputs:
+            if given.name and given.name.text in catalogue():  # it could not be printed flat
+                self.found.add(errors.shadows_operator(given.name.span, given.name.text))
             for node in ast.walk(given.dims):
                 if isinstance(node, ast.Name):
                     self.used.add(node.name)
@@ -87,9 +124,16 @@ class _Checker:
         elif isinstance(node, ast.Labelled):
             parts = node.label.parts
             self.labels.add(str(parts[0]))
+            self.steps.add(id(node.body))
             self.open_labels |= len(parts) > 1
         elif isinstance(node, ast.Body):
             self.scoped.update(call.callee.name for call in node.defaults)
+            if self.tree.kind != "def":
+                self.steps.update(map(id, node.results))
+        elif isinstance(node, ast.Chain):
+            self.steps.update(map(id, node.steps))
+        elif isinstance(node, ast.Clause):
+            self.symbols.update(_COUNTED)
         elif isinstance(node, ast.Ascribed):
             # sizes may speak of the network's symbols, which a block does not see
             self.exempt.update(id(n) for n in ast.walk(node.dims) if isinstance(n, ast.Name))
@@ -101,7 +145,7 @@ class _Checker:
             self._name(node)
         elif isinstance(node, ast.Call):
             self._call(node)
-        elif isinstance(node, ast.Attribute) and node.name.text not in _SIZES:
+        elif isinstance(node, ast.Attribute) and node.name.text not in SIZES:
             self.found.add(errors.unknown_attribute(node.name.span, node.name.text))
         elif isinstance(node, ast.Infix):
             self._infix(node)
@@ -113,8 +157,11 @@ class _Checker:
         self.used.add(name)
         if self._known(name) or (id(node) in self.exempt and name[0].isupper()):
             return
-        candidates = [*self.locals, *self.scope.names, *catalogue(), *_BUILT_IN, *words()]
-        self.found.add(errors.unknown_name(node.span, name, "name", candidates))
+        layer = id(node) in self.steps
+        known = [*self.locals, *self.scope.names, *catalogue(), *_BUILT_IN, *self.symbols]
+        near = did_you_mean(name, known if layer else [*known, *sorted(words())])
+        self.unknown.add(node.span, name, "layer" if layer else "name", near)
+        self.used.add(near or name)
         self.exempt.add(id(node))
 
     def _known(self, name: str) -> bool:
@@ -130,9 +177,11 @@ class _Checker:
         )
 
     def _again(self, node: ast.Again) -> None:
-        name = node.names[0].text
-        if name not in self.labels and not self.open_labels:
-            span = node.names[0].span
+        first, *rest = node.module.parts
+        name = str(first).partition(".")[0]
+        computed = bool(rest) and not isinstance(rest[0], str)
+        if name not in self.labels and not self.open_labels and not computed:
+            span = node.module.span
             self.found.add(errors.no_such_module(span, name, sorted(self.labels)))
 
     def _infix(self, node: ast.Infix) -> None:
@@ -156,7 +205,9 @@ class _Checker:
 
     def _call(self, node: ast.Call) -> None:
         name = node.callee.name
-        if name in self.locals:
+        if id(node) in self.steps:
+            self.steps.add(id(node.callee))
+        if name in self.locals or name in self.scope.missing:
             return
         definition = self.scope.names.get(name)
         if definition is not None:

@@ -24,10 +24,14 @@ _MOST_EXPANSIONS = 4096
 
 
 class SpaceFound(NamedTuple):
-    """``size`` is None where a network of the space is wrong, or counting is too long."""
+    """``size`` is None where a network of the space is wrong, or counting is too long.
+
+    ``spent`` is the work of all expansions together.
+    """
 
     size: int | None
     problems: tuple[Diagnostic, ...]
+    spent: int
 
 
 def follow(script: Script) -> Chooser:
@@ -53,9 +57,9 @@ def explore(expand: Expand, script: Script | None = None) -> SpaceFound:
     """The exact number of networks, each of them checked."""
     explorer = _Explorer(expand)
     try:
-        return SpaceFound(explorer.count(dict(script or {})), ())
+        return SpaceFound(explorer.count(dict(script or {})), (), explorer.spent)
     except _Wrong as wrong:
-        return SpaceFound(None, wrong.problems)
+        return SpaceFound(None, wrong.problems, explorer.spent)
 
 
 def settle(choices: tuple[Choice, ...], wanted: Mapping[str, str | int]) -> dict[str, int]:
@@ -92,6 +96,7 @@ class _Wrong(Exception):
 class _Explorer:
     expand: Expand
     expansions: int = 0
+    spent: int = 0
 
     def count(self, script: dict[str, int]) -> int:
         """All networks that follow the script."""
@@ -133,6 +138,7 @@ class _Explorer:
     def _at(self, script: dict[str, int]) -> Expansion:
         self.expansions += 1
         found = self.expand(follow(script))
+        self.spent += found.spent
         if found.graph is None:
             note = ", ".join(f"{path}={index}" for path, index in script.items())
             raise _Wrong(

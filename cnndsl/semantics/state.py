@@ -12,7 +12,9 @@ from cnndsl.limits import Limits
 from cnndsl.ops.base import Op
 from cnndsl.ops.types import UNKNOWN, Type
 from cnndsl.semantics import errors
+from cnndsl.semantics.trampoline import Answer, Routine
 from cnndsl.semantics.values import Flow, Stop
+from cnndsl.semantics.wording import expanded
 from cnndsl.source import Span
 
 
@@ -61,30 +63,51 @@ class State:
         self.choice_nodes: dict[str, tuple[int, int]] = {}
         self._choice_paths: dict[str, int] = {}
         self.found = Collector()
+        self.frame: Frame | None = None
+        """The call whose text is being expanded: reports name it."""
         self.multiplier = 1
         self._next = 0
         self._steps = 0
         self._charged = 0
+        self._idle = 0
 
     def report(self, diagnostic: Diagnostic) -> None:
-        self.found.add(diagnostic)
+        self.found.add(expanded(diagnostic, self.frame))
 
     def stop(self, diagnostic: Diagnostic) -> Stop:
-        self.found.add(diagnostic)
+        self.report(diagnostic)
         return Stop()
+
+    def within(self, frame: Frame | None, routine: Routine[Answer]) -> Routine[Answer]:
+        """Runs a routine whose text belongs to another call."""
+        outer, self.frame = self.frame, frame
+        try:
+            answer: Answer = yield routine
+            return answer
+        finally:
+            self.frame = outer
 
     # --- spending -------------------------------------------------------------------------
 
     def step(self, span: Span) -> None:
         self._steps += self.multiplier
+        self._idle += 1
         if self._steps > self.limits.steps:
             raise self.stop(errors.expansion_limit(span, "steps of evaluation", self.limits.steps))
+        if self._idle > self.limits.idle_steps:
+            what = "steps of evaluation from one layer to the next"
+            raise self.stop(errors.expansion_limit(span, what, self.limits.idle_steps))
 
     def charge(self, span: Span) -> None:
         """A node is charged for all its repetitions when it is first made."""
+        self._idle = 0
         self._charged += self.multiplier
         if self._charged > self.limits.nodes or self._next >= self.limits.nodes:
             raise self.stop(errors.expansion_limit(span, "nodes", self.limits.nodes))
+
+    @property
+    def spent(self) -> int:
+        return self._steps + self._next
 
     # --- growing --------------------------------------------------------------------------
 

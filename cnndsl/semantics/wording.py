@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
+from cnndsl.diagnostics import Diagnostic
 from cnndsl.graph.facts import Facts
-from cnndsl.graph.model import Node
+from cnndsl.graph.model import Frame, Node
+from cnndsl.ops.base import RuleError, show
 from cnndsl.ops.congruence import Agreement
 from cnndsl.ops.sizes import Size, at, plus
 from cnndsl.ops.types import FeatureMap, Type, Vector
+from cnndsl.semantics.values import Function
 
+_CALLS = 64
+_LONG = 60  # columns of a step's text in a sentence
+_USUAL = 224  # a size that people know
 _TRIED = 256  # sizes above the usual one that are tried for an example
 
 
@@ -28,7 +36,54 @@ class Change(NamedTuple):
         if self.axis not in ("height", "width") or self.before is None:
             return ""
         square = FeatureMap(1, self.before, self.before)
-        return self.node.op.formula(square, int(self.axis == "width"))
+        try:
+            return self.node.op.formula(square, int(self.axis == "width"))
+        except RuleError:  # the two axes differ, and the other one's size does not fit here
+            return ""
+
+
+def step_in_words(node: Node) -> str:
+    """The module path where it says something, else the step's text."""
+    last = node.path.rpartition(".")[2]
+    if last and not last.isdigit() and not node.op.join:
+        return node.path
+    return f"`{shortened(node.span.text)}`" if node.span else node.op.name
+
+
+def shortened(text: str) -> str:
+    """Text on one line, cut where it gets long."""
+    text = " ".join(line.split("#")[0].strip() for line in text[:4 * _LONG].splitlines())
+    text = " ".join(text.split())
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+
+
+def call_in_words(frame: Frame) -> str:
+    """``Bottleneck(128, stride=2)``: the call with the values that its arguments had."""
+    if frame.given is None:
+        return shortened(frame.call)
+    name, arguments = frame.given
+    parts = []
+    for parameter, (value, argument) in arguments.items():
+        known = value.name if isinstance(value, Function) else None
+        plain = isinstance(value, int | Fraction | str | tuple)
+        text = known or (show(value) if plain else shortened(argument.value.span.text))
+        parts.append(text if argument.name is None else f"{parameter}={text}")
+    return shortened(f"{name}({', '.join(parts)})" if parts else name)
+
+
+def expanded(diagnostic: Diagnostic, frame: Frame | None) -> Diagnostic:
+    """With the calls that led to its text: ``Bottleneck(128, stride=2), expanded from line 14``."""
+    if frame is None or frame.parent is None or diagnostic.trace:
+        return diagnostic
+    trace: list[str] = []
+    call: Frame | None = frame
+    while call is not None and call.parent is not None and len(trace) < _CALLS:
+        home = diagnostic.span.source if diagnostic.span else None
+        line = f"line {call.span.line}"
+        place = line if call.span.source is home else f"{call.span.source.name}, {line}"
+        trace.append(f"{call_in_words(call)}, expanded from {place}")
+        call = call.parent
+    return replace(diagnostic, path=diagnostic.path or frame.path, trace=tuple(trace))
 
 
 class Differing(Protocol):
@@ -40,6 +95,12 @@ class Differing(Protocol):
     def left(self) -> Any: ...
     @property
     def right(self) -> Any: ...
+
+
+def kind_in_words(type: Type) -> str:
+    """``a feature map [8, H, W]`` or ``a vector [8]``."""
+    names = {FeatureMap: "a feature map", Vector: "a vector"}
+    return f"{names.get(type.__class__, 'a value')} {type}"
 
 
 def sizes_in_words(type: Type, axes: Sequence[str]) -> str:
@@ -87,16 +148,13 @@ def same_in_both(a: Differing, b: Differing) -> bool:
 
 def _example(left: Any, right: Any, agreement: Agreement, facts: Facts) -> dict[str, int]:
     """The usual size or one soon above it where both differ, else the least one."""
-    symbols = {x.symbol for x in (left, right) if isinstance(x, Size)}
-    if len(symbols) == 1:
-        (symbol,) = symbols
-        allowed = facts.allowed(symbol)
-        value = 224
-        for _ in range(_TRIED):
-            value = allowed.next(value)
-            if at(left, {symbol: value}) != at(right, {symbol: value}):
-                return {symbol: value}
-            value += 1
+    symbols = sorted({x.symbol for x in (left, right) if isinstance(x, Size)})
+    values = {symbol: facts.allowed(symbol).next(_USUAL) for symbol in symbols}
+    for _ in range(_TRIED):
+        if at(left, values) != at(right, values):
+            return values
+        last = symbols[-1]  # for two inputs of two sizes, one stays
+        values[last] = facts.allowed(last).next(values[last] + 1)
     return dict(agreement.witness or {})
 
 
@@ -109,17 +167,17 @@ def _alike(height: Any, width: Any) -> bool:
 
 def _conjugated(verb: str, many: bool) -> str:
     first, _, rest = verb.partition(" ")
-    if many:
-        first = {"is": "are"}.get(first, first)
-    else:
-        first = {"is": "is"}.get(first, f"{first}s")
+    if first == "is":
+        first = "are" if many else "is"
+    elif not many:
+        first += "s"
     return f"{first} {rest}".rstrip()
 
 
 def _verb(change: Change) -> str:
     before, after = change.before, change.after
     if change.axis in ("height", "width") and before is not None:
-        found = _moved(before, after) or _scaled(change)
+        found = _scaled(change) or _moved(before, after)
         if found:
             return found
     return f"become {after}"

@@ -8,19 +8,17 @@ past the nesting limit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 from cnndsl.source import Span
+from cnndsl.syntax.record import Record, part
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    span: Span = field(compare=False, repr=False)
-    depth: int = field(default=1, compare=False, repr=False, kw_only=True)
+class Node(Record):
+    span: Span = part(compare=False)
+    depth: int = part(default=1, compare=False, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Identifier(Node):
     """A name with its place, where a name stands alone (parameters, labels, imports)."""
 
@@ -30,34 +28,28 @@ class Identifier(Node):
 # --- expressions: numbers and layers share them ---------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Expr(Node):
     """Anything that has a value: a number, a layer, a wire, a list."""
 
 
-@dataclass(frozen=True, slots=True)
 class Number(Expr):
     value: int | Fraction
 
 
-@dataclass(frozen=True, slots=True)
 class Boolean(Expr):
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Constant(Expr):
     """``id`` or ``none``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Name(Expr):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Attribute(Expr):
     """``in.channels``; the owner is a wire."""
 
@@ -65,14 +57,12 @@ class Attribute(Expr):
     name: Identifier
 
 
-@dataclass(frozen=True, slots=True)
 class Group(Expr):
     """Parentheses: a label on them opens a namespace."""
 
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Items(Expr):
     """``[a, b]`` or ``(a, b)``."""
 
@@ -80,13 +70,11 @@ class Items(Expr):
     round: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Argument(Node):
     name: Identifier | None
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Call(Expr):
     """``B(values)[wires]``; ``None`` where a bracket is absent."""
 
@@ -95,14 +83,12 @@ class Call(Expr):
     wires: tuple[Argument, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Chain(Expr):
     """``f -> g -> h``."""
 
     steps: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Infix(Expr):
     """``+ | *`` (n-ary, joins for layers) and ``- / %`` (binary, numbers only)."""
 
@@ -110,19 +96,16 @@ class Infix(Expr):
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Negative(Expr):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Compare(Expr):
     op: str
     left: Expr
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Logic(Expr):
     """``and``, ``or``, ``not``."""
 
@@ -130,13 +113,11 @@ class Logic(Expr):
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Power(Expr):
     base: Expr
     exponent: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Tap(Expr):
     """``f @t``: the value after f gets a name."""
 
@@ -144,7 +125,6 @@ class Tap(Expr):
     name: Identifier
 
 
-@dataclass(frozen=True, slots=True)
 class Ascribed(Expr):
     """``f :: [256, H/4, W/4]``: a checked claim about the value after f."""
 
@@ -152,33 +132,28 @@ class Ascribed(Expr):
     dims: Items
 
 
-@dataclass(frozen=True, slots=True)
 class LabelText(Node):
     """``denselayer{i}``: literal text and expressions in turn."""
 
     parts: tuple[str | Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Labelled(Expr):
     label: LabelText
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Emit(Expr):
     mode: Identifier | None
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class If(Expr):
     condition: Expr
     then: Expr
     orelse: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class For(Expr):
     """``for i in start..stop do body`` or, with ``stop`` None, over a list."""
 
@@ -188,29 +163,28 @@ class For(Expr):
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Again(Expr):
-    """``again name``: the module labelled so once more, with its weights."""
+    """``again name``: the module labelled so once more, with its weights.
 
-    names: tuple[Identifier, ...]
+    ``module`` is its path, dots included: ``tower{i}.conv1``.
+    """
+
+    module: LabelText
 
 
 # --- declarations ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Param(Node):
     name: Identifier
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Let(Node):
     names: tuple[Identifier, ...]
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Body(Node):
     doc: str | None
     defaults: tuple[Call, ...]
@@ -219,13 +193,11 @@ class Body(Node):
     results: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Input(Node):
     dims: Items
     name: Identifier | None
 
 
-@dataclass(frozen=True, slots=True)
 class Clause(Node):
     """``where …`` or ``assert …``."""
 
@@ -233,14 +205,12 @@ class Clause(Node):
     conditions: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Import(Node):
     path: str
-    path_span: Span = field(compare=False, repr=False)
+    path_span: Span = part(compare=False)
     names: tuple[Identifier, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Declaration(Node):
     """``block``, ``def`` or ``net``; ``inputs`` and ``clauses`` only on a net."""
 
@@ -253,8 +223,7 @@ class Declaration(Node):
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(Record):
     """One file: its declarations in order. Declarations that did not parse are absent."""
 
     imports: tuple[Import, ...]
@@ -292,6 +261,6 @@ def _child_fields(kind: type[Node]) -> tuple[str, ...]:
     """Names of the fields that may hold nodes, found once per class."""
     known = _FIELDS.get(kind)
     if known is None:
-        known = tuple(name for name in kind.__dataclass_fields__ if name not in _PLAIN)
+        known = tuple(name for name in kind.part_names if name not in _PLAIN)
         _FIELDS[kind] = known
     return known

@@ -183,10 +183,13 @@ class Builder:
         return ast.LabelText(**self._at(children), parts=tuple(parts))
 
     def hole(self, children: list[Child]) -> ast.LabelText:
-        if len(children) < 4:
+        tail = children[3:]
+        if not tail:
             return ast.LabelText(**self._at(children), parts=(children[1],))
-        self._check_label(children[3])
-        return ast.LabelText(**self._at(children), parts=(children[1], children[3].text))
+        if not _is(tail[-1], "-"):
+            self._check_label(tail[-1])
+        text = "".join(token.text for token in tail)
+        return ast.LabelText(**self._at(children), parts=(children[1], text))
 
     def _check_label(self, token: Token) -> None:
         """A number may be a label; ``1.5`` would read as two."""
@@ -214,7 +217,13 @@ class Builder:
         )
 
     def again(self, children: list[Child]) -> ast.Again:
-        return ast.Again(**self._at(children), names=self._ids(children[1:]))
+        return ast.Again(**self._at(children), module=children[1])
+
+    def module(self, children: list[Child]) -> ast.LabelText:
+        parts: list[str | ast.Expr] = []
+        for child in children:
+            parts.extend([child.text] if isinstance(child, Token) else child.parts)
+        return ast.LabelText(**self._at(children), parts=tuple(parts))
 
     # --- declarations ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cnndsl.syntax.scan import Token
+from cnndsl.syntax.scan import Token, is_label
 from cnndsl.syntax.tables import Rule, Tables
 
 END = "$END"
@@ -31,15 +31,15 @@ class Machine:
     def __init__(self, tables: Tables, builder: object) -> None:
         self._tables = tables
         self._rules = [(r.length, r.result, _reduction(r, builder)) for r in tables.rules]
+        self.keywords = frozenset(text for text in tables.spelled if text.isalpha())
         self._passes: dict[tuple[int, int, str], tuple[int, int | None]] = {}
 
     def run(self, tokens: Sequence[Token]) -> Any:
         """What the builder makes of the start rule."""
         states = [self._tables.start]
         values: list[Any] = []
-        spelled = self._tables.spelled
-        for place, token in enumerate(tokens):
-            terminal = spelled.get(token.text) or _KINDS[token.kind]
+        for place in range(len(tokens)):
+            token, terminal = tokens[place], self._terminal(tokens, place, states[-1])
             state = self._advance(terminal, states, values)
             if state is None:
                 raise Unexpected(place, terminal)
@@ -49,6 +49,15 @@ class Machine:
         if states[-1] != self._tables.end:
             raise Unexpected(len(tokens), END)
         return values[0]
+
+    def _terminal(self, tokens: Sequence[Token], place: int, state: int) -> str:
+        """What a token is to the grammar; published module paths make labels of our own words."""
+        token = tokens[place]
+        terminal = self._tables.spelled.get(token.text)
+        if terminal is None:
+            return _KINDS[token.kind]
+        label = token.kind == "name" and is_label(tokens, place)
+        return "NAME" if label and "NAME" in self._tables.actions[state] else terminal
 
     def _advance(self, terminal: str, states: list[int], values: list[Any]) -> int | None:
         """The state after ``terminal``, once every rule that ends before it is reduced."""
@@ -95,8 +104,8 @@ class Machine:
         end are reduced. So the tokens are read once more, and each terminal is tried.
         """
         states = [self._tables.start]
-        for token in tokens:
-            self._try(self._tables.spelled.get(token.text) or _KINDS[token.kind], states)
+        for place in range(len(tokens)):
+            self._try(self._terminal(tokens, place, states[-1]), states)
         return {t for t in self._tables.actions[states[-1]] if self._try(t, list(states))}
 
     def _try(self, terminal: str, states: list[int]) -> bool:
@@ -114,7 +123,7 @@ class Machine:
 
 def _reduction(rule: Rule, builder: object) -> Reduction | None:
     if rule.gathers:
-        return _extend if rule.runs == [0] else list
+        return _gathering(rule.runs)
     if not rule.call:
         return None
     # A rule named like a word of Python has its method under that name and an underscore.
@@ -122,11 +131,20 @@ def _reduction(rule: Rule, builder: object) -> Reduction | None:
     return _splicing(method, rule.runs) if rule.runs else method
 
 
-def _extend(children: list[Any]) -> list[Any]:
-    """Grows the run in place, so that a long one costs no more than its length."""
-    run: list[Any] = children[0]
-    run += children[1:]
-    return run
+def _gathering(runs: list[int]) -> Reduction:
+    """One more round of a repetition. The run so far grows in place: its cost is its length."""
+    grows = runs[:1] == [0]
+    splice = _splicing(list, runs[1:] if grows else runs)
+
+    def gathered(children: list[Any]) -> list[Any]:
+        children = splice(children)
+        if not grows:
+            return children
+        run: list[Any] = children[0]
+        run += children[1:]
+        return run
+
+    return gathered
 
 
 def _splicing(method: Reduction, runs: list[int]) -> Reduction:

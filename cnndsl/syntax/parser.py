@@ -21,6 +21,11 @@ def _parser() -> tuple[Machine, Builder]:
     return Machine(load(), builder), builder
 
 
+def keywords() -> frozenset[str]:
+    """The words that the grammar takes, which no name may be."""
+    return _parser()[0].keywords
+
+
 def parse(source: Source, limits: Limits = DEFAULT_LIMITS) -> tuple[ast.Module, list[Diagnostic]]:
     """The tree of every declaration that reads well, and a diagnostic for each that does not."""
     return parse_scanned(source, scan(source, limits), limits)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,16 +20,17 @@ from cnndsl.source import Source, Span
 from cnndsl.syntax import errors
 
 _TOKEN = re.compile(
-    r"""(?P<space>[ \t\r\n]+)
-      | (?P<comment>\#[^\n]*)
+    r"""[ \t\r\n]*
+    (?: (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<sign>->|::|\.\.|[=!<>]=|[-+|*/%^@:,.=<>])
       | (?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[KMG]?)
-      | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<string>"[^"\n]*")
       | (?P<open>[(\[{])
       | (?P<close>[)\]}])
-      | (?P<sign>->|::|\.\.|[=!<>]=|[-+|*/%^@:,.=<>])
+      | (?P<comment>\#[^\n]*)
+      | (?P<string>"[^"\n]*")
       | (?P<unclosed>"[^\n]*)
-      | (?P<other>[^ \t\r\n0-9A-Za-z_"\#()\[\]{}|+*/%^@:,.=<>-]+)""",
+      | (?P<other>[^ \t\r\n0-9A-Za-z_"\#()\[\]{}|+*/%^@:,.=<>-]+)
+      | (?P<end>\Z))""",
     re.VERBOSE,
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
@@ -63,16 +65,17 @@ class _Findings:
         self.problems: list[Diagnostic] = []
         self.faults: list[int] = []
 
-    def add(self, problem: Diagnostic) -> None:
+    def add(self, problem: Callable[[], Diagnostic]) -> None:
+        """Calls for the words only if they will be printed: a bad text has very many."""
         if len(self.problems) < self.limits.printed:
-            self.problems.append(problem)
+            self.problems.append(problem())
 
     def examine(self, token: Token) -> None:
         """Adds what is wrong with one token, if anything is."""
         span = Span(self.source, token.start, token.end)
         problem = _EXAMINE[token.kind](span, self.limits)
         if problem:
-            self.add(problem)
+            self.add(lambda: problem)
             if problem.code != "E0111":  # a hidden character leaves the text readable
                 self.faults.append(token.start)
 
@@ -82,21 +85,20 @@ class _Findings:
 
 def scan(source: Source, limits: Limits) -> Scan:
     """Tokens without white space, comments apart, and every problem of this level."""
-    findings = _Findings(source, limits)
-    size = len(source.text.encode("utf-8", "surrogatepass"))
-    if size > limits.file_bytes:
-        start = Span(source, 0, 0)
-        too_long = errors.past_limit(start, "bytes in a file", size, limits.file_bytes)
+    too_long = check_size(source, limits)
+    if too_long:
         return Scan([], [], [], [], [too_long])
+    findings = _Findings(source, limits)
     tokens: list[Token] = []
     comments: list[Token] = []
     for match in _TOKEN.finditer(source.text):
-        kind = match.lastgroup or "other"
-        if kind == "space":
-            continue
-        token = Token(kind, match.start(), match.end(), match.group())
+        kind = match.lastgroup or "end"
+        if kind == "end":
+            break
+        start, end = match.span(kind)
+        token = Token(kind, start, end, match[kind])
         (comments if kind == "comment" else tokens).append(token)
-        if kind in _EXAMINE and (kind != "name" or len(token.text) > limits.identifier):
+        if kind in _EXAMINE and (kind != "name" or end - start > limits.identifier):
             findings.examine(token)
     chunks = _chunks(tokens)
     sound = [_sound(tokens, chunk, findings) for chunk in chunks]
@@ -107,6 +109,14 @@ def scan(source: Source, limits: Limits) -> Scan:
         [chunk for chunk, good in zip(chunks, sound, strict=True) if not good],
         findings.problems,
     )
+
+
+def check_size(source: Source, limits: Limits) -> Diagnostic | None:
+    """A problem if the text would be too large a file."""
+    size = len(source.text.encode("utf-8", "surrogatepass"))
+    if size <= limits.file_bytes:
+        return None
+    return errors.past_limit(Span(source, 0, 0), "bytes in a file", size, limits.file_bytes)
 
 
 # --- one token --------------------------------------------------------------------------------
@@ -121,6 +131,8 @@ def _examine_name(span: Span, limits: Limits) -> Diagnostic | None:
 
 def _examine_number(span: Span, limits: Limits) -> Diagnostic | None:
     text = span.text
+    if text.isdigit() and len(text) <= limits.digits:
+        return None
     digits = sum(c.isdigit() for c in text)
     if digits > limits.digits:
         return errors.past_limit(span, "digits in a number", digits, limits.digits)
@@ -175,11 +187,20 @@ def _hidden(span: Span) -> Iterator[Diagnostic]:
 
 def _chunks(tokens: list[Token]) -> list[tuple[int, int]]:
     """A declaration starts at its keyword and ends before the next one."""
-    bounds = [i for i, token in enumerate(tokens) if token.text in _STARTERS]
+    bounds = [
+        i for i, token in enumerate(tokens) if token.text in _STARTERS and not is_label(tokens, i)
+    ]
     bounds.append(len(tokens))
     if bounds[0] > 0:
         bounds.insert(0, 0)
     return list(pairwise(bounds))
+
+
+def is_label(tokens: Sequence[Token], index: int) -> bool:
+    """Whether even a word of the language is a label here, or a part of a module's path."""
+    before = tokens[index - 1].text if index else ""
+    after = tokens[index + 1].text if index + 1 < len(tokens) else ""
+    return after in (":", "{") or before in (".", "again")
 
 
 def _sound(tokens: list[Token], chunk: tuple[int, int], findings: _Findings) -> bool:
@@ -188,7 +209,7 @@ def _sound(tokens: list[Token], chunk: tuple[int, int], findings: _Findings) -> 
     if findings.any_within(first.start, last.end):
         return False
     if first.text not in _STARTERS:
-        findings.add(errors.outside(Span(findings.source, first.start, first.end)))
+        findings.add(partial(errors.outside, Span(findings.source, first.start, first.end)))
         return False
     problem = _brackets(tokens[chunk[0] : chunk[1]], findings.source, findings.limits)
     if problem:
@@ -196,21 +217,25 @@ def _sound(tokens: list[Token], chunk: tuple[int, int], findings: _Findings) -> 
     return problem is None
 
 
-def _brackets(tokens: list[Token], source: Source, limits: Limits) -> Diagnostic | None:
+def _brackets(
+    tokens: list[Token], source: Source, limits: Limits
+) -> Callable[[], Diagnostic] | None:
+    """What is wrong with the brackets of a declaration, in words when called."""
     opened: list[Token] = []
     for token in tokens:
         if token.kind == "open":
             opened.append(token)
             if len(opened) > limits.nesting:
                 span = Span(source, token.start, token.end)
-                return errors.past_limit(span, "nested brackets", len(opened), limits.nesting)
+                depth = len(opened)
+                return partial(errors.past_limit, span, "nested brackets", depth, limits.nesting)
         elif token.kind == "close":
             span = Span(source, token.start, token.end)
             if not opened:
-                return errors.stray_bracket(span, None)
+                return partial(errors.stray_bracket, span, None)
             opener = opened.pop()
             if opener.text != _CLOSES[token.text]:
-                return errors.stray_bracket(span, Span(source, opener.start, opener.end))
+                return partial(errors.stray_bracket, span, Span(source, opener.start, opener.end))
     if opened:
-        return errors.unclosed_bracket(Span(source, opened[-1].start, opened[-1].end))
+        return partial(errors.unclosed_bracket, Span(source, opened[-1].start, opened[-1].end))
     return None

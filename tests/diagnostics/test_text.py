@@ -45,8 +45,8 @@ def test_the_full_form() -> None:
             ),
             Fix("add instead", (Edit(at(RESNET, "bn"), "relu"),)),
         ),
-        path="layer2.0 = Bottleneck(128, stride=2)",
-        trace=("expanded from line 9", "in ResNet, line 9"),
+        path="layer2.0",
+        trace=("Bottleneck(128, stride=2), expanded from line 9", "in ResNet, line 9"),
         instances=3,
     )
     assert render(diagnostic) == shown(
@@ -191,7 +191,7 @@ def test_without_a_place() -> None:
     )
     assert render_concise(diagnostic) == "error[E0209]: no net `X`"
     inside = Diagnostic("E0209", "no", path="layer1", trace=("a", "b"))
-    assert render(inside) == shown("error[E0209]: no", "  --> in layer1, a", "   = b")
+    assert render(inside) == shown("error[E0209]: no", "  --> in layer1 = a", "   = b")
 
 
 def test_windows_line_breaks() -> None:

@@ -47,7 +47,7 @@ class Net(nn.Module):
         "dropout2d",
         "droppath(0.5)",
         "droppath(0.5, mode=batch)",
-        "droppath(0.5, mode=net)",
+        "droppath(0.5, mode=network)",
     ],
 )
 def test_noise_is_inert_in_evaluation_and_keeps_the_mean_in_training(text: str) -> None:
@@ -60,7 +60,7 @@ def test_noise_is_inert_in_evaluation_and_keeps_the_mean_in_training(text: str) 
     assert abs(values.mean().item() - 1) < 0.06
 
 
-@pytest.mark.parametrize(("mode", "together"), [("row", False), ("batch", True), ("net", True)])
+@pytest.mark.parametrize(("mode", "together"), [("row", False), ("batch", True), ("network", True)])
 def test_drop_path_drops_rows_alone_or_together(mode: str, together: bool) -> None:
     torch.manual_seed(0)
     module = DropPath(0.5, mode).train()
@@ -70,7 +70,7 @@ def test_drop_path_drops_rows_alone_or_together(mode: str, together: bool) -> No
 
 def test_drop_path_scales_the_survivors_and_keeps_the_type() -> None:
     torch.manual_seed(0)
-    for mode in ("row", "batch", "net"):
+    for mode in ("row", "batch", "network"):
         module = DropPath(0.2, mode).train()
         values = torch.cat([module(_ones(4).half()) for _ in range(ROUNDS)])
         assert values.dtype == torch.half
@@ -79,7 +79,7 @@ def test_drop_path_scales_the_survivors_and_keeps_the_type() -> None:
 
 
 def test_a_dropped_path_still_gives_gradients() -> None:
-    module = DropPath(0.999, "net").train()
+    module = DropPath(0.999, "network").train()
     x = _ones().requires_grad_()
     torch.manual_seed(0)
     module(x).sum().backward()
@@ -142,7 +142,7 @@ def test_a_share_of_the_forwards_is_global() -> None:
 
 def test_net_drop_paths_share_one_draw() -> None:
     torch.manual_seed(0)
-    net = Net(a=DropPath(0.5, "net"), b=DropPath(0.5, "net"), c=DropPath(0.2, "net")).train()
+    net = Net(a=DropPath(0.5, "network"), b=DropPath(0.5, "network"), c=DropPath(0.2, "network")).train()
     dropped = [[value.item() == 0 for value in net(_ones())] for _ in range(ROUNDS)]
     assert all(a == b and (a or not c) for a, b, c in dropped)
     assert sum(a for a, _, _ in dropped) / ROUNDS == pytest.approx(0.5, abs=0.04)
@@ -154,7 +154,7 @@ def _trace(net: nn.Module) -> list[float]:
 
 
 def test_a_seed_repeats_the_noise_and_copies_share_their_own_draw() -> None:
-    net = Net(a=Join(3, 0.3, 0.5), b=Join(2, 0.3, 0.5), c=DropPath(0.5, "net")).train()
+    net = Net(a=Join(3, 0.3, 0.5), b=Join(2, 0.3, 0.5), c=DropPath(0.5, "network")).train()
     first = _trace(net)
     assert len(set(first)) > 5
     for twin in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
@@ -167,12 +167,12 @@ def test_making_a_network_uses_no_random_numbers() -> None:
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    Net(a=Join(3, 0.3, 0.5), c=DropPath(0.5, "net"))
+    Net(a=Join(3, 0.3, 0.5), c=DropPath(0.5, "network"))
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_a_join_exports_in_evaluation() -> None:
-    net = Net(a=Join(2, 0.3, 0.5), c=DropPath(0.5, "net")).eval()
+    net = Net(a=Join(2, 0.3, 0.5), c=DropPath(0.5, "network")).eval()
     xs = tuple(_operands(2))
     program = torch.export.export(net, xs).module()
     assert [v.item() for v in program(*xs)] == [v.item() for v in net(*xs)] == [1.5, 1.0]

@@ -1,0 +1,124 @@
+"""The group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import cnndsl
+from cnndsl.cli.terminal import error, prepare
+from cnndsl.diagnostics import CnnError
+
+COMMANDS = ("check", "compile", "fmt", "summary", "explain", "ops", "new", "doctor")
+OK, WRONG, FAILED, INTERRUPTED = 0, 1, 2, 130
+_BACKTRACE = "--backtrace"
+
+
+class App(click.Group):
+    """Commands by name, imported on use; errors told in words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"cnndsl.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from cnndsl.diagnostics.suggest import did_you_mean
+
+            near = did_you_mean(args[0], COMMANDS)
+            tail = f", did you mean `{near}`?" if near else f": one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command `{args[0]}`{tail}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Runs a command line and ends the process with its exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        backtrace = _takes_backtrace(words)
+        extra["standalone_mode"] = False
+        prepare()
+        try:
+            code = super().main(words, prog_name or "cnndsl", **extra)
+            sys.stdout.flush()
+        except Exception as problem:
+            code = _told(problem, backtrace)
+        except KeyboardInterrupt:
+            code = _told(click.Abort(), backtrace)
+        sys.exit(code if isinstance(code, int) else OK)
+
+
+def _takes_backtrace(words: list[str]) -> bool:
+    """Whether the option stands anywhere before ``--``; it is taken out."""
+    end = words.index("--") if "--" in words else len(words)
+    if _BACKTRACE not in words[:end]:
+        return False
+    words.remove(_BACKTRACE)
+    return True
+
+
+def _told(problem: Exception, backtrace: bool) -> int:
+    """Says what went wrong on stderr; the exit code."""
+    if backtrace and not isinstance(problem, click.exceptions.Exit):
+        import traceback
+
+        traceback.print_exception(problem)
+    if isinstance(problem, click.exceptions.Exit):
+        return problem.exit_code
+    if isinstance(problem, click.Abort):
+        error("interrupted")
+        return INTERRUPTED
+    if isinstance(problem, CnnError):
+        from cnndsl.cli.report import report
+
+        report(problem.diagnostics)
+        return WRONG
+    if isinstance(problem, click.UsageError):
+        hint = f"\nTry `{problem.ctx.command_path} --help`." if problem.ctx else ""
+        error(problem.format_message(), hint)
+    elif isinstance(problem, click.ClickException):
+        error(problem.format_message())
+    elif isinstance(problem, BrokenPipeError):
+        _silence()
+    elif isinstance(problem, OSError):
+        name = f"{problem.filename}: " if problem.filename is not None else ""
+        error(f"{name}{(problem.strerror or str(problem)).lower()}")
+    elif isinstance(problem, MemoryError):
+        error("not enough memory")
+    else:
+        _own_up(problem)
+    return FAILED
+
+
+def _own_up(problem: Exception) -> None:
+    kind = type(problem).__name__
+    said = str(problem).partition("\n")[0]
+    error(
+        f"internal error: {kind}{f': {said}' if said else ''}",
+        f"\nThis is a bug in cnndsl {cnndsl.__version__}, not in your file. Please report it with "
+        f"the command and the file; `{_BACKTRACE}` shows where it happened.",
+    )
+
+
+def _silence() -> None:
+    """The reader of stdout has gone; whatever is still buffered must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.command("cnndsl", cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cnndsl.__version__, prog_name="cnndsl", message="%(prog)s %(version)s")
+@click.option(_BACKTRACE, is_flag=True, expose_value=False, help="Show where an error came from.")
+def app() -> None:
+    """Compile convolutional networks written as text."""

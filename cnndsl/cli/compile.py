@@ -1,0 +1,238 @@
+"""``cnndsl compile``: from text to a module that has run, and to a file that others load."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cnndsl.cli.app import OK, WRONG
+from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
+from cnndsl.cli.options import Wanted, network_options, source_options
+from cnndsl.cli.report import report
+from cnndsl.cli.terminal import err, line
+from cnndsl.compiler import Compilation
+from cnndsl.diagnostics.display import escape
+from cnndsl.graph import cost
+from cnndsl.limits import Limits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnndsl.backends.torch.module import Network
+    from cnndsl.cli.photograph import Photograph
+
+_TOP = 5
+_LARGEST = 2**28  # numbers of one input: a gigabyte of float32
+_DRAWN, _NOTHING = "random", "none"
+
+
+@click.command("compile")
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option(
+    "--run", "picture", default=_DRAWN, metavar="IMAGE|random|none", show_default=True,
+    help="What to run it on: a photograph, numbers drawn at random, or nothing.",
+)  # fmt: skip
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, help="Samples per run.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights and input.")
+@click.option("--weights", metavar="FILE", help="A .safetensors file; without it they are random.")
+@click.option("-o", "output", metavar="OUT.pt2", help="Write a torch.export program (-: stdout).")
+@click.option("--force", is_flag=True, help="Replace OUT.pt2 even if something else wrote it.")
+@click.option(
+    "--optimize", type=int, default=0, metavar="LEVEL",
+    help="0, the plain PyTorch module; this version has no other.",
+)  # fmt: skip
+@network_options
+@source_options
+def command(
+    file: str, picture: str, batch: int, seed: int, weights: str | None, output: str | None,
+    force: bool, optimize: int, wanted: Wanted, root: str | None, limits: Limits,
+) -> int:  # fmt: skip
+    """Compile a net to a PyTorch module, run it, and say what came out and how long it took.
+
+    Sizes left open are 224, or the next valid size; fix them with --at. -o also writes a
+    program that PyTorch loads without cnndsl, for any batch.
+    """
+    if optimize != 0:
+        raise Failure(f"--optimize {optimize}: this version has level 0, the plain module, only")
+    net = wanted.compilation(open_program(file, root, limits))
+    report(net.diagnostics)
+    if not net.ok:
+        return WRONG
+    _claim(output, force)
+    say = err if output == STDIN else line  # what goes to stdout must be the program alone
+    if net.open_choices:
+        net.compile()  # raises, and says how to choose
+    from cnndsl.views.facts import facts_line
+
+    say(facts_line(net.graph))
+    session = _Session(net, batch, seed, say)
+    photograph = session.read(picture)
+    try:
+        network = session.build(weights)
+        inputs = session.inputs(photograph)
+        if picture != _NOTHING:
+            session.run(network, inputs, picture, photograph, weights is not None)
+        if output is not None:
+            session.write(network, inputs, output)
+    except RuntimeError as problem:
+        if "memory" not in str(problem):  # torch has no class for this on every device
+            raise
+        raise Failure("not enough memory: take a smaller --at or --batch") from problem
+    return OK
+
+
+def _claim(output: str | None, force: bool) -> None:
+    """Whether the output may be written, before anything takes long."""
+    if output is None or output == STDIN:
+        if output == STDIN and sys.stdout.isatty():
+            raise Failure("a program is no text for a screen: redirect stdout, or give -o a name")
+        return
+    path = Path(output)
+    if path.suffix != ".pt2":
+        raise Failure(f"-o writes a torch.export program: call it {path.with_suffix('.pt2')}")
+    if not path.parent.is_dir():
+        raise Failure(f"cannot write {output}: no such folder")
+    if not path.exists() or force:
+        return
+    from cnndsl.backends.torch.mark import is_ours
+
+    if not is_ours(output):
+        raise Failure(f"{output} exists and was not written by cnndsl: --force replaces it")
+
+
+@dataclass
+class _Session:
+    """One net on its way: what every step needs to know."""
+
+    net: Compilation
+    batch: int
+    seed: int
+    say: Callable[[str], None]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each input, with the batch, at the sizes that reports use."""
+        graph = self.net.graph
+        sizes = graph.facts.reference()
+        found = {
+            node.path: (self.batch, *cost.shape(cost.concrete(node.type, sizes)))
+            for node in graph.inputs
+        }
+        for name, shape in found.items():
+            total = 1
+            for size in shape:
+                total *= size
+            if total > _LARGEST:
+                raise Failure(f"input {name} {list(shape)} is too large to run: use --at")
+        return found
+
+    def read(self, picture: str) -> Photograph | None:
+        if picture in (_DRAWN, _NOTHING):
+            return None
+        from cnndsl.cli.photograph import read_photograph
+
+        shape = next(iter(self.shapes().values()))
+        if len(shape) != 4:
+            raise Failure("this net takes a vector, not a photograph: --run random")
+        return read_photograph(picture, *shape[1:])
+
+    def build(self, weights: str | None) -> Network:
+        start = time.perf_counter()
+        try:
+            import torch
+        except ImportError:
+            return self.net.compile()  # which says what is missing
+        imported = time.perf_counter()
+        torch.manual_seed(self.seed)
+        network = self.net.compile().eval()
+        built = time.perf_counter()
+        said = f"random weights, seed {self.seed}"
+        if weights is not None:
+            from cnndsl.cli.weights import load_weights
+
+            said = load_weights(network, weights, self.net.graph)
+        self.say(
+            f"built in {_seconds(built - imported)} after {_seconds(imported - start)} "
+            f"of importing torch; {said}"
+        )
+        return network
+
+    def inputs(self, photograph: Photograph | None) -> dict[str, Tensor]:
+        import torch
+
+        from cnndsl.backends.torch.trial import draw
+
+        found = draw(self.shapes(), self.seed)
+        if photograph is not None:
+            values = torch.from_numpy(photograph.values)
+            found[next(iter(found))] = torch.stack([values] * self.batch)
+        return found
+
+    def run(
+        self, network: Network, inputs: dict[str, Tensor], picture: str,
+        photograph: Photograph | None, trained: bool,
+    ) -> None:  # fmt: skip
+        from cnndsl.backends.torch.trial import run
+
+        trial = run(network, inputs)
+        shapes = ", ".join(str(list(x.shape)) for x in inputs.values())
+        if photograph is None:
+            source = f"numbers drawn with seed {self.seed}, {shapes}"
+        else:
+            width, height = photograph.size
+            source = (
+                f"{escape(picture)}, {width}x{height}, fitted to {shapes} "
+                "and normalised as ImageNet"
+            )
+        self.say(f"ran on {source}")
+        self.say(
+            f"first run {_seconds(trial.first)}, then {_seconds(trial.later)} "
+            f"(median of {trial.repeats})"
+        )
+        for name, value in trial.outputs.items():
+            self.say(f"{name}: {_described(value)}")
+        if trained:
+            self._rank(trial.outputs)
+        else:
+            self.say("the weights are random: only shapes and times mean anything")
+
+    def _rank(self, outputs: dict[str, Tensor]) -> None:
+        """The highest classes of each sample, for what looks like a classifier."""
+        first = next(iter(outputs.values()))
+        if len(outputs) > 1 or first.dim() != 2:
+            return
+        values, indices = first[0].topk(min(_TOP, first.shape[1]))
+        shown = zip(indices.tolist(), values.tolist(), strict=True)
+        self.say("highest: " + ", ".join(f"{index} ({value:.3f})" for index, value in shown))
+
+    def write(self, network: Network, inputs: dict[str, Tensor], output: str) -> None:
+        from cnndsl.backends.torch.export import export, to_bytes
+        from cnndsl.views.facts import facts_json
+
+        start = time.perf_counter()
+        data = to_bytes(export(network, inputs), {"net": facts_json(self.net.graph)})
+        if output == STDIN:
+            sys.stdout.buffer.write(data)
+        else:
+            write_atomic(output, data)
+        sizes = ", ".join(str(["batch", *x.shape[1:]]).replace("'", "") for x in inputs.values())
+        self.say(
+            f"wrote {escape(output)}, {len(data):,} bytes, in "
+            f"{_seconds(time.perf_counter() - start)}: takes {sizes}"
+        )
+
+
+def _described(value: Any) -> str:
+    total = value.numel()
+    broken = total - int(value.isfinite().sum())
+    finite = "all finite" if not broken else f"{broken:,} of {total:,} numbers are not finite"
+    return f"{list(value.shape)}, {finite}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.1f} ms"

@@ -1,0 +1,56 @@
+"""``cnndsl summary``: a network as a table of its layers."""
+
+from __future__ import annotations
+
+import click
+
+from cnndsl.cli.app import OK, WRONG
+from cnndsl.cli.files import Failure, open_program
+from cnndsl.cli.options import Wanted, network_options, source_options
+from cnndsl.cli.report import report, write_json
+from cnndsl.cli.terminal import out
+from cnndsl.limits import Limits
+
+_STYLES = ("default", "cs231n", "eecs498")
+_FORMATS = ("text", "markdown", "csv", "latex", "json")
+
+
+@click.command("summary")
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("--style", type=click.Choice(_STYLES), default="default", help="Which columns.")
+@click.option("--formulas", is_flag=True, help="Show how each number comes about.")
+@click.option("--depth", type=click.IntRange(1), metavar="N", help="Levels of blocks to open.")
+@click.option("--format", "kind", type=click.Choice(_FORMATS), default="text", help="Of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
+@network_options
+@source_options
+def command(
+    file: str, style: str, formulas: bool, depth: int | None, kind: str, as_json: bool,
+    wanted: Wanted, root: str | None, limits: Limits,
+) -> int:  # fmt: skip
+    """Show layers, shapes, parameters, multiply-accumulates, memory and receptive fields.
+
+    Sizes left open are 224, or the next valid size; fix them with --at. Equal blocks in a
+    row are folded. csv and json list every layer.
+    """
+    net = wanted.compilation(open_program(file, root, limits))
+    report(net.diagnostics)
+    if not net.ok:
+        return WRONG
+    from cnndsl.views.summary import Summary
+    from cnndsl.views.table import FORMATS
+
+    kind = "json" if as_json else kind
+    summary = Summary(net.graph, _sizes(net.graph.facts.reference()))
+    if kind == "json":
+        write_json(summary.to_json())
+    else:
+        flat = kind == "csv"
+        out(FORMATS[kind](summary.table(style, depth=depth, with_formulas=formulas, flat=flat)))
+    return OK
+
+
+def _sizes(sizes: dict[str, int]) -> dict[str, int]:
+    if any(size > 10**6 for size in sizes.values()):
+        raise Failure("the smallest valid size is beyond a million; fix another with --at")
+    return sizes

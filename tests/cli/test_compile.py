@@ -1,0 +1,267 @@
+"""``compile``: a module that ran, and a program that others can load."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import cnndsl as package
+from cnndsl.backends.torch.mark import is_ours
+from cnndsl.cli import photograph
+from cnndsl.cli.files import Failure
+from tests.cli.runner import ROOT, cnndsl
+
+CHINA = str(ROOT / "examples" / "images" / "china.jpg")
+NET = """\
+net Small(classes = 6): [3, H, W] =
+     conv1: conv(4, 3, stride=2) -> bn1: bn -> relu
+  -> emit[train] aux: (gap -> flatten -> linear(3)) -> gap -> flatten -> fc: linear(classes)
+"""
+HEADS = """\
+net Heads: [3, H, W] =
+  conv1: conv(4, 3, stride=2) -> emit map: conv(2, 1) -> gap -> flatten -> linear(5)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "net.cnn"
+    path.write_text(NET)
+    return str(path)
+
+
+def timeless(text: str) -> str:
+    """Times are what differs between two runs."""
+    return re.sub(r"\d[\d.]* m?s\b", "TIME", text)
+
+
+def test_a_drawn_input(file: str) -> None:
+    run = cnndsl("compile", file, "--at", "H=32,W=48", "--batch", "2", "--seed", "5")
+    assert (run.code, run.err) == (0, "")
+    assert timeless(run.out) == (
+        "Small: input [3, 32, 48] · output [6] · stride 2 · 146 parameters + 15 parameters in "
+        "training heads · 41.50 KMAC at 32x48\n"
+        "built in TIME after TIME of importing torch; random weights, seed 5\n"
+        "ran on numbers drawn with seed 5, [2, 3, 32, 48]\n"
+        "first run TIME, then TIME (median of 5)\n"
+        "out: [2, 6], all finite\n"
+        "the weights are random: only shapes and times mean anything\n"
+    )
+
+
+def test_a_photograph(file: str) -> None:
+    run = cnndsl("compile", file, "--run", CHINA, "--set", "classes=7")
+    assert run.code == 0
+    assert "china.jpg, 640x427, fitted to [1, 3, 224, 224] and normalised as ImageNet" in run.out
+    assert "out: [1, 7], all finite" in run.out
+
+
+def test_several_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text(HEADS)
+    run = cnndsl("compile", str(path), "--at", "H=9,W=9")
+    assert "\nout: [1, 5], all finite\nmap: [1, 2, 5, 5], all finite\n" in run.out
+
+
+def test_numbers_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text("net A: [3, 4, 4] = conv1: conv(2, 1) -> conv2: conv(1, 1, bias=no)\n")
+    state = package.load(path).net().compile().state_dict()
+    state["conv2.weight"].fill_(float("inf"))
+    save_file(state, tmp_path / "w.safetensors")
+    run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
+    assert re.search(r"out: \[1, 1, 4, 4\], 16 of 16 numbers are not finite", run.out)
+
+
+# --- weights ----------------------------------------------------------------------------------
+
+
+def weights(file: str, path: Path, **changed: torch.Tensor | None) -> str:
+    """A .safetensors file of the net's own keys, some replaced or (None) left out."""
+    state = package.load(file).net().compile().state_dict()
+    state |= {key.replace("__", "."): value for key, value in changed.items()}
+    kept = {key: value.contiguous() for key, value in state.items() if value is not None}
+    save_file(kept, path)
+    return str(path)
+
+
+def test_given_weights_are_used_and_ranked(file: str, tmp_path: Path) -> None:
+    bias = torch.tensor([0.0, 5.0, 1.0, 4.0, 2.0, 3.0])
+    zero = torch.zeros(6, 4)
+    path = weights(file, tmp_path / "w.safetensors", fc__weight=zero, fc__bias=bias)
+    run = cnndsl("compile", file, "--weights", path, "--run", CHINA)
+    assert run.code == 0, run.err
+    assert "highest: 1 (5.000), 3 (4.000), 5 (3.000), 4 (2.000), 2 (1.000)\n" in run.out
+    assert "random" not in run.out
+
+
+def test_heads_of_training_may_be_absent(file: str, tmp_path: Path) -> None:
+    path = weights(
+        file, tmp_path / "w.safetensors", aux__2__weight=None, aux__2__bias=None,
+        bn1__num_batches_tracked=None, more=torch.zeros(1),
+    )  # fmt: skip
+    run = cnndsl("compile", file, "--weights", path)
+    assert run.code == 0, run.err
+    assert "7 tensors from" in run.out
+    assert "1 of it unused" in run.out
+
+
+def test_weights_that_do_not_fit(file: str, tmp_path: Path) -> None:
+    path = weights(
+        file, tmp_path / "w.safetensors", conv1__weight=None, fc__weight=torch.zeros(10, 4)
+    )
+    run = cnndsl("compile", file, "--weights", path)
+    assert run.code == 2
+    assert "1 missing: conv1.weight; 1 of another shape: fc.weight [10, 4] → [6, 4]" in run.err
+
+
+def test_weights_that_are_none(file: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"\x80\x04cbuiltins\nexit\n.")  # a pickle that would end the process
+    assert cnndsl("compile", file, "--weights", str(path)).code == 2
+    assert "no such file" in cnndsl("compile", file, "--weights", str(path) + "x").err
+
+
+# --- photographs ------------------------------------------------------------------------------
+
+
+def test_a_photograph_is_cut_around_its_middle(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    pixels = np.zeros((10, 30, 3), dtype=np.uint8)
+    pixels[:, 10:20] = 255
+    Image.fromarray(pixels).save(path)
+    found = photograph.read_photograph(str(path), 3, 10, 10)
+    assert found.size == (30, 10)
+    assert found.values.shape == (3, 10, 10)
+    white = [(1 - mean) / deviation for mean, deviation in
+             zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)]  # fmt: skip
+    assert np.allclose(found.values.mean(axis=(1, 2)), white, atol=1e-5)
+    assert photograph.read_photograph(str(path), 1, 5, 5).values.shape == (1, 5, 5)
+
+
+def test_photographs_of_strangers(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, cut = tmp_path / "text.jpg", tmp_path / "cut.jpg"
+    text.write_text("no photograph")
+    cut.write_bytes(Path(CHINA).read_bytes()[:5000])
+    for path in (text, cut, tmp_path / "nowhere.jpg", tmp_path):
+        run = cnndsl("compile", file, "--run", str(path))
+        assert run.code == 2, path
+        assert "bug" not in run.err
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Failure, match="too many pixels"):
+        photograph.read_photograph(CHINA, 3, 8, 8)
+    with pytest.raises(Failure, match="4 channels"):
+        photograph.read_photograph(CHINA, 4, 8, 8)
+
+
+def test_nets_that_take_no_photograph(tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text("net A: [5] = linear(2)\n")
+    assert "takes a vector" in cnndsl("compile", str(path), "--run", CHINA).err
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+_LOADED = """
+import sys, torch
+program = torch.export.load(sys.argv[1])
+result = program.module()(torch.ones(3, 3, 9, 9))
+shapes = {k: list(v.shape) for k, v in result.items()} if isinstance(result, dict) else {}
+print(sorted(program.state_dict), shapes, "cnndsl" in sys.modules)
+"""
+
+
+def test_an_exported_program_runs_without_cnndsl(tmp_path: Path) -> None:
+    path, out = tmp_path / "net.cnn", tmp_path / "net.pt2"
+    path.write_text(HEADS)
+    run = cnndsl("compile", str(path), "--at", "H=9,W=9", "-o", str(out), "--run", "none")
+    assert run.code == 0, run.err
+    assert f"{out.stat().st_size:,} bytes" in run.out
+    assert "takes [batch, 3, 9, 9]" in run.out
+    assert "ran on" not in run.out
+    loaded = subprocess.run(
+        [sys.executable, "-c", _LOADED, str(out)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert loaded.stdout == (
+        "['4.bias', '4.weight', 'conv1.bias', 'conv1.weight', 'map.bias', 'map.weight'] "
+        "{'out': [3, 5], 'map': [3, 2, 5, 5]} False\n"
+    ), loaded.stderr
+
+
+def test_an_exported_program_computes_the_same(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "net.pt2"
+    assert cnndsl("compile", file, "--at", "H=9,W=9", "--seed", "3", "-o", str(out)).code == 0
+    torch.manual_seed(3)
+    network = package.load(file).net(at={"H": 9, "W": 9}).compile().eval()
+    x = torch.randn(5, 3, 9, 9)
+    with torch.no_grad():
+        loaded = torch.export.load(out).module()(x)
+        assert torch.equal(loaded, network(x).out)
+
+
+def test_what_is_not_ours_is_kept(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "net.pt2"
+    words = ["compile", file, "--at", "H=9,W=9", "--run", "none", "-o", str(out)]
+    torch.save({"mine": torch.ones(1)}, out)
+    before = out.read_bytes()
+    run = cnndsl(*words)
+    assert run.code == 2
+    assert "--force" in run.err
+    assert out.read_bytes() == before
+    assert not is_ours(str(out))
+    assert cnndsl(*words, "--force").code == 0
+    assert is_ours(str(out))
+    assert cnndsl(*words).code == 0  # what we wrote, we replace
+
+
+def test_a_failed_write_keeps_the_old_program(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    out = tmp_path / "net.pt2"
+    out.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    run = cnndsl("compile", file, "--at", "H=9,W=9", "--run", "none", "-o", str(out), "--force")
+    assert run.code == 2
+    assert "no space left" in run.err
+    assert out.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.cnn", "net.pt2"]
+
+
+def test_a_program_on_stdout(file: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cnndsl", "compile", file, "--at", "H=9,W=9", "-o", "-"]
+    run = subprocess.run(command, capture_output=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    (tmp_path / "net.pt2").write_bytes(run.stdout)
+    assert is_ours(str(tmp_path / "net.pt2"))
+    assert b"wrote -" in run.stderr
+
+
+def test_memory_that_is_not_there(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnndsl.backends.torch import trial
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(trial, "run", fail)
+    run = cnndsl("compile", file)
+    assert run.code == 2
+    assert "not enough memory" in run.err
+    assert "bug" not in run.err
+    run = cnndsl("compile", file, "--at", "H=60000,W=60000")
+    assert "too large to run" in run.err

@@ -1,0 +1,139 @@
+"""Files are written whole or not at all, whatever fails on the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnndsl.cli.files import Failure, write_atomic, write_new
+from tests.cli.runner import cnndsl
+
+UGLY = "net A: [3,H,W]=conv(8,3)\n"
+TYPO = "net A: [3, H, W] = cnov(8, 3)\n"
+STEPS = [(os, "fsync"), (os, "replace"), (os, "chmod"), (tempfile, "mkstemp"), (os, "fdopen")]
+
+
+def failing(problem: BaseException) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise problem
+
+    return fail
+
+
+@pytest.mark.parametrize(("owner", "name"), STEPS, ids=[name for _, name in STEPS])
+@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failed_step_leaves_the_old_file(
+    owner: Any, name: str, problem: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text("old")
+    monkeypatch.setattr(owner, name, failing(problem))
+    with pytest.raises((Failure, KeyboardInterrupt)):
+        write_atomic(path, b"new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["net.cnn"]
+
+
+class _Full:
+    """A file on a full disk: half is written."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> _Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fdopen
+
+    def fdopen(descriptor: int, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        file = real(descriptor, mode, *rest, **more)
+        return _Full(file) if "w" in mode else file
+
+    monkeypatch.setattr(os, "fdopen", fdopen)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [(["fmt"], UGLY), (["fmt", "--explicit"], UGLY), (["check", "--fix"], TYPO)],
+    ids=["fmt", "fmt --explicit", "check --fix"],
+)
+def test_commands_survive_a_full_disk(words: list[str], text: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text(text)
+    run = cnndsl(*words, str(path))
+    assert run.code == 2
+    assert "no space left" in run.err
+    assert path.read_text() == text
+    assert os.listdir(tmp_path) == ["net.cnn"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_new_leaves_nothing_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cnndsl("new", "Small").code == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_mode_bits_and_links_stay(tmp_path: Path) -> None:
+    path, link = tmp_path / "net.cnn", tmp_path / "link.cnn"
+    path.write_text(UGLY)
+    path.chmod(0o640)
+    link.symlink_to(path)
+    assert cnndsl("fmt", str(link)).code == 0
+    assert link.is_symlink()
+    assert path.read_text() == "net A: [3, H, W] = conv(8, 3)\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_new_file_has_the_usual_mode(tmp_path: Path) -> None:
+    usual = tmp_path / "usual"
+    usual.touch()
+    write_atomic(tmp_path / "a", b"")
+    write_new(tmp_path / "b", b"")
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    assert modes == {stat.S_IMODE(usual.stat().st_mode)}
+
+
+def test_a_formatted_file_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text("net A: [3, H, W] = conv(8, 3)\n")
+    os.utime(path, (1, 1))
+    assert cnndsl("fmt", str(path)).code == 0
+    assert path.stat().st_mtime == 1
+
+
+def test_a_fix_reaches_an_imported_file(tmp_path: Path) -> None:
+    (tmp_path / "parts.cnn").write_text("block Unit(c) = conv: cnov(c, 3) -> relu\n")
+    main = tmp_path / "main.cnn"
+    main.write_text('import "parts.cnn" (Unit)\nnet A: [3, H, W] = Unit(4) -> rleu\n')
+    run = cnndsl("check", "--fix", str(main))
+    assert run.code == 0, run.err
+    assert "fixed 2 problems" in run.err
+    assert "conv: conv(c, 3)" in (tmp_path / "parts.cnn").read_text()
+    assert main.read_text().endswith("Unit(4) -> relu\n")
+
+
+def test_fix_of_stdin_goes_to_stdout() -> None:
+    run = cnndsl("check", "--fix", "-", stdin=TYPO)
+    assert (run.code, run.out) == (0, TYPO.replace("cnov", "conv"))

@@ -1,0 +1,122 @@
+"""Reports for programs follow the schemas that are shipped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import cnndsl as package
+from tests.cli.runner import ROOT, cnndsl
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.cnn"))
+Document = dict[str, Any]
+
+
+def validator(name: str) -> Any:
+    path = Path(package.__file__).parent / "schemas" / f"{name}-1.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def document(*words: str) -> Document:
+    run = cnndsl(*words)
+    assert run.out.isascii()
+    return json.loads(run.out)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_check(path: Path) -> None:
+    found = document("check", str(path), "--json")
+    validator("diagnostics").validate(found)
+    assert (found["schema"], found["errors"]) == ("cnndsl.diagnostics/1", 0)
+    assert [net["name"] for net in found["nets"]] == list(package.load(path).nets)
+
+
+def test_check_of_a_wrong_text() -> None:
+    run = cnndsl("check", "-", "--json", stdin="net A: [3, H, W] = cnov(8, 3)\n")
+    found = json.loads(run.out)
+    validator("diagnostics").validate(found)
+    assert (run.code, run.err, found["nets"]) == (1, "", [])
+    assert found["diagnostics"][0]["code"] == "E0201"
+
+
+def test_check_of_a_space() -> None:
+    text = "net A: [3, H, W] = op: oneof(conv(8, 3), conv(8, 5))\n"
+    found = json.loads(cnndsl("check", "-", "--json", stdin=text).out)
+    validator("diagnostics").validate(found)
+    assert found["nets"][0]["space"]["size"] == "2"
+
+
+def test_check_as_sarif() -> None:
+    run = cnndsl("check", "-", "--format", "sarif", stdin="net A: [3, H, W] = cnov(8, 3)\n")
+    found = json.loads(run.out)
+    assert run.err == ""
+    assert found["runs"][0]["results"][0]["ruleId"] == "E0201"
+    assert found["runs"][0]["tool"]["driver"]["version"] == package.__version__
+
+
+@pytest.mark.parametrize("net", ["resnet:ResNet50", "unet:UNet", "mtcnn:PNet", "googlenet:"])
+def test_summary(net: str) -> None:
+    file, _, name = net.partition(":")
+    which = ["--net", name] if name else []
+    found = document("summary", str(ROOT / "examples" / f"{file}.cnn"), *which, "--json")
+    validator("summary").validate(found)
+    running = [layer for layer in found["layers"] if not layer["training_only"]]
+    for total in ("parameters", "macs", "activation_bytes"):
+        assert found["totals"][total] == sum(layer[total] for layer in running)
+    assert found["totals"]["macs"] == found["net"]["macs"]
+    assert found["totals"]["parameters"] == found["net"]["parameters"]
+
+
+def test_ops() -> None:
+    found = document("ops", "--json")
+    validator("ops").validate(found)
+    assert "conv" in {operator["name"] for operator in found["operators"]}
+    assert len(document("ops", "conv", "--json")["operators"]) == 1
+
+
+def test_doctor() -> None:
+    run = cnndsl("doctor", "--json")
+    found = json.loads(run.out)
+    validator("doctor").validate(found)
+    assert (run.code, found["problems"]) == (0, [])
+    assert found["limits"]["nodes"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "spoil"),
+    [
+        ("summary", ["summary", "{resnet}", "--net", "ResNet18"], lambda d: d.pop("totals")),
+        ("summary", ["summary", "{resnet}", "--net", "ResNet18"],
+         lambda d: d["layers"][3].update(macs=-1)),
+        ("ops", ["ops"], lambda d: d["operators"][0].update(parameters=None)),
+        ("doctor", ["doctor"], lambda d: d.update(schema="cnndsl.doctor/2")),
+        ("diagnostics", ["check", "{resnet}"], lambda d: d["nets"][0].update(stride=[32])),
+    ],
+)  # fmt: skip
+def test_schemas_refuse_what_is_not_ours(
+    name: str, words: list[str], spoil: Callable[[Document], object]
+) -> None:
+    resnet = str(ROOT / "examples" / "resnet.cnn")
+    found = document(*(word.format(resnet=resnet) for word in words), "--json")
+    assert validator(name).is_valid(found)
+    spoiled = copy.deepcopy(found)
+    spoil(spoiled)
+    assert not validator(name).is_valid(spoiled)
+
+
+def test_doctor_tells_of_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnndsl.cli import doctor
+
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "lark" else real(name))
+    run = cnndsl("doctor")
+    assert run.code == 1
+    assert "problem   lark is missing" in run.out

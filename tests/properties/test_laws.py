@@ -1,0 +1,175 @@
+"""The language's laws, each on thousands of random networks that have no error.
+
+Two texts mean the same when their graphs have one signature: operators, wires, module paths,
+types, outputs and valid sizes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+import cnndsl
+from cnndsl.graph.model import Graph
+from cnndsl.graph.printer import print_graph
+from cnndsl.graph.verify import verify
+from cnndsl.source import Source
+from cnndsl.syntax import ast
+from cnndsl.syntax.formatter import format_source
+from cnndsl.syntax.parser import parse
+from tests.networks import random_network
+from tests.programs import graph_of, split_net
+
+PROGRAMS = 5_000
+PART = 250
+"""Programs in one test, so that workers share the load."""
+
+
+class Program(NamedTuple):
+    """A network's text, with the chain of its result taken apart."""
+
+    before: str
+    steps: tuple[str, ...]
+    after: str
+
+    @staticmethod
+    def read(text: str) -> Program:
+        before, net = split_net(text)
+        result = parse(Source("<text>", net))[0].declarations[0].body.results[0]
+        start, end = result.span.start, result.span.end
+        steps = result.steps if isinstance(result, ast.Chain) else (result,)
+        texts = tuple(step.span.text for step in steps)
+        return Program(f"{before}\n{net[:start]}", texts, net[end:])
+
+    def with_steps(self, steps: list[str]) -> str:
+        # `id` first: behind a `let`, an opening bracket would call what stands before it.
+        return self.before + " -> ".join(["id", *steps]) + self.after
+
+
+@pytest.mark.parametrize("first", range(0, PROGRAMS, PART))
+def test_the_laws_hold(first: int) -> None:
+    for seed in range(first, first + PART):
+        text = random_network(seed)
+        graph = graph_of(text)
+        verify(graph)
+        meaning = graph.signature()
+        program = Program.read(text)
+        for law in LAWS:
+            changed = law(program, graph, random.Random(seed))
+            assert graph_of(changed).signature() == meaning, f"{law.__doc__}\n{text}\n{changed}"
+
+
+# --- the laws: each gives a text that means the same ----------------------------------------------
+
+
+def print_and_parse(program: Program, graph: Graph, rng: random.Random) -> str:
+    """What is printed of a graph reads back to it."""
+    return print_graph(graph)
+
+
+def layout(program: Program, graph: Graph, rng: random.Random) -> str:
+    """The formatter keeps the meaning."""
+    before, net = split_net(program.with_steps(list(program.steps)))
+    formatted, problems = format_source(Source("<text>", net))
+    assert formatted is not None, problems
+    return f"{before}\n{formatted}"
+
+
+def associativity(program: Program, graph: Graph, rng: random.Random) -> str:
+    """``(f -> g) -> h`` and ``f -> (g -> h)`` are ``f -> g -> h``."""
+    steps = list(program.steps)
+    first, last = sorted(rng.sample(range(len(steps) + 1), 2))
+    group = f"({' -> '.join(steps[first:last])})"
+    return program.with_steps([*steps[:first], group, *steps[last:]])
+
+
+def unit_of_then(program: Program, graph: Graph, rng: random.Random) -> str:
+    """``id -> f`` and ``f -> id`` are ``f``."""
+    steps = list(program.steps)
+    for _ in range(3):
+        steps.insert(rng.randint(0, len(steps)), rng.choice(["id", "(id)", "(id -> id)"]))
+    return program.with_steps(steps)
+
+
+def unit_of_joins(program: Program, graph: Graph, rng: random.Random) -> str:
+    """``f + none`` and ``none | f`` are ``f``.
+
+    A bias is settled along one chain and not across a join, so norms stay where they are.
+    """
+    steps = list(program.steps)
+    normed = [step.startswith("bn") for step in [*steps, ""]]
+    places = [i for i in range(len(steps)) if not normed[i] and not _next(normed, steps, i)]
+    forms = ["(({}) + none)", "(none | ({}))", "(none + ({}) + none)", "add(none, ({}))",
+             "concat(({}), none, none)", "mean(({}), none)"]  # fmt: skip
+    if places:
+        place = rng.choice(places)
+        steps[place] = rng.choice(forms).format(steps[place])
+    return program.with_steps(steps)
+
+
+def _next(normed: list[bool], steps: list[str], place: int) -> bool:
+    """Whether a norm is the next step that does something."""
+    place += 1
+    while place < len(steps) and steps[place] == "id":
+        place += 1
+    return normed[place]
+
+
+def powers(program: Program, graph: Graph, rng: random.Random) -> str:
+    """``f^1`` is ``f``, and ``f^0`` is ``id``."""
+    steps = list(program.steps)
+    place = rng.randrange(len(steps))
+    steps[place] = f"({steps[place]})^1"
+    steps.insert(rng.randint(0, len(steps)), f"({rng.choice(steps)})^0")
+    return program.with_steps(steps)
+
+
+LAWS: list[Callable[[Program, Graph, random.Random], str]] = [
+    print_and_parse, layout, associativity, unit_of_then, unit_of_joins, powers,
+]  # fmt: skip
+
+
+def test_a_square_is_two_applications() -> None:
+    def net(body: str) -> object:
+        return cnndsl.loads(f"net N: [8, H, W] = {body}").net().graph.signature()
+
+    assert net("x: ((conv(8, 3) -> relu)^3)") == net(
+        "x: ((conv(8, 3) -> relu)^2 -> (conv(8, 3) -> relu))"
+    )
+    assert net("conv(8, 3)^2 -> bn") == net("conv(8, 3) -> conv(8, 3) -> bn")
+
+
+# --- what the laws compare -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["emit", "again", "let ", "^0", "Dense(", "with ", "H, W"])
+def test_programs_are_of_many_kinds(word: str) -> None:
+    nets = [split_net(random_network(seed))[1] for seed in range(500)]
+    assert sum(word in net for net in nets) > 20
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("relu -> conv(8, 1)", "conv(8, 1) -> relu"),
+        ("a: conv(8, 1)", "b: conv(8, 1)"),
+        ("conv(8, 1) -> bn", "conv(8, 1, bias=yes) -> bn"),
+        ("(conv(8, 1) + id)", "(id + conv(8, 1))"),
+        ("(relu + id)", "(relu | id) -> slice(0, 8)"),
+        ("a: relu -> again a", "a: relu -> b: relu"),
+        ("emit e: relu", "emit[train] e: relu"),
+        ("emit e: relu", "emit f: relu"),
+        ("relu, tanh", "tanh, relu"),
+        ("relu where H % 2 == 0", "relu where H % 4 == 0"),
+        ("relu -> id", "relu -> id -> relu^1"),
+        ("conv(8, 3)", "conv(8, 5)"),
+    ],
+)
+def test_the_signature_tells_networks_apart(one: str, other: str) -> None:
+    signatures = [
+        cnndsl.loads(f"net N: [8, H, W] = {b}").net().graph.signature() for b in (one, other)
+    ]
+    assert signatures[0] != signatures[1]
