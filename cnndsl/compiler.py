@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import networkx
 
     from cnndsl.backends.torch.module import Network
-    from cnndsl.repair import Check
+    from cnndsl.repair import Check, Findings
 
 
 class Program:
@@ -63,7 +63,7 @@ class Program:
     def library(self) -> Library:
         return self._loaded[0]
 
-    @property
+    @cached_property
     def nets(self) -> tuple[str, ...]:
         """The names of the file's nets, in the order of the text."""
         return self.library.nets
@@ -71,21 +71,25 @@ class Program:
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Problems of the text and of every net at its default parameters, with checked fixes."""
-        found = Collector()
-        for problems, _ in self._search():
+        found, spent, wrong = Collector(), 0, set()
+        for name, problems, work in self._search():
             _merge(found, problems)
-        return self._mended(found.all, lambda texts: self._with(texts)._search())
+            spent += work
+            if any(d.severity == "error" for d in problems):
+                wrong.add(name)
+        return self._mended(found.all, lambda texts: self._with(texts)._search(wrong), spent)
 
-    def _search(self) -> Iterator[tuple[tuple[Diagnostic, ...], int]]:
-        """Problems as they are found, and the work that each part took."""
-        yield self._loaded[1], sum(s.source.text.count("\n") for s in self.library.scopes.values())
-        for name in self.nets:
+    def _search(self, first: Collection[str] = ()) -> Findings:
+        """Problems as they are found, those of some nets first, and the work of each part."""
+        lines = sum(s.source.text.count("\n") for s in self.library.scopes.values())
+        yield "", self._loaded[1], lines
+        for name in sorted(self.nets, key=lambda name: name not in first):
             if self.requires(name):
                 continue  # nothing is known of it until somebody gives these
             net = self.net(name)
-            yield net.expansion.diagnostics, net.expansion.spent
-            if net.ok and net.open_choices:
-                yield (found := self.space(name)._found).problems, found.spent
+            yield name, net.expansion.diagnostics, net.expansion.spent
+            if net.open_choices and net.ok:
+                yield name, (found := self.space(name)._found).problems, found.spent
 
     def _with(self, texts: Mapping[Source, str]) -> Program:
         """The same program with other texts, without reading a file again."""
@@ -93,13 +97,15 @@ class Program:
         files |= {k: Source(s.name, texts[s]) for k, s in files.items() if s in texts}
         return Program(files[self.source.name], self.root, self.limits, given=files)
 
-    def _mended(self, problems: tuple[Diagnostic, ...], check: Check) -> tuple[Diagnostic, ...]:
+    def _mended(
+        self, problems: tuple[Diagnostic, ...], check: Check, work: int
+    ) -> tuple[Diagnostic, ...]:
         if not any(d.severity == "error" for d in problems):
             return problems
         from cnndsl.repair import mend
 
         scopes, modules = self.library.scopes, self.library.modules
-        return mend(problems, {s.source: modules[key] for key, s in scopes.items()}, check)
+        return mend(problems, {s.source: modules[k] for k, s in scopes.items()}, check, work)
 
     def requires(self, name: str) -> tuple[str, ...]:
         """Parameters of a net that have no default."""
@@ -226,13 +232,13 @@ class Compilation:
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Problems of the text and of this net with these parameters, with checked fixes."""
-        return self.program._mended(self._problems, self._check)
+        return self.program._mended(self._problems, self._check, self.expansion.spent)
 
-    def _check(self, texts: Mapping[Source, str]) -> Iterator[tuple[tuple[Diagnostic, ...], int]]:
+    def _check(self, texts: Mapping[Source, str]) -> Findings:
         """The same net of the same program with other texts."""
         program = self.program._with(texts)
         net = Compilation(program, self.name, self.parameters, self.at, self._chooser)
-        yield net._problems, net.expansion.spent
+        yield "", net._problems, net.expansion.spent
 
     @cached_property
     def _problems(self) -> tuple[Diagnostic, ...]:
@@ -354,8 +360,7 @@ class Compilation:
 
 def _merge(found: Collector, more: tuple[Diagnostic, ...]) -> None:
     """Adds what was not already said about the same place."""
-    known = {(d.code, label.span) for d in found.all for label in d.labels}
-    found.extend(d for d in more if d.span is None or (d.code, d.span) not in known)
+    found.extend([d for d in more if not found.knows(d)])
 
 
 def loads(

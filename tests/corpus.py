@@ -20,8 +20,8 @@ from pathlib import Path
 
 from cnndsl.source import Source
 from cnndsl.syntax.formatter import format_source
-from tests.errors.reports import report
 from tests.cli.runner import transcript
+from tests.errors.reports import report
 
 FOLDER = Path(__file__).parent / "corpus"
 _HEADING = re.compile(r"^--- (.+)\n", re.MULTILINE)

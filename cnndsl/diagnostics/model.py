@@ -82,6 +82,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._found: dict[tuple[object, ...], Diagnostic] = {}
+        self._said: set[tuple[str, Span]] = set()
 
     def add(self, diagnostic: Diagnostic) -> None:
         span = diagnostic.span
@@ -90,12 +91,17 @@ class Collector:
         known = self._found.get(key)
         if known is None:
             self._found[key] = diagnostic
+            self._said.update((diagnostic.code, label.span) for label in diagnostic.labels)
         else:
             self._found[key] = replace(known, instances=known.instances + 1)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
             self.add(diagnostic)
+
+    def knows(self, diagnostic: Diagnostic) -> bool:
+        """Whether the same was said before about the same place."""
+        return (diagnostic.code, diagnostic.span) in self._said
 
     @property
     def all(self) -> tuple[Diagnostic, ...]:

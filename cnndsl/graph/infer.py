@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from cnndsl.graph.cost import inference_nodes
@@ -43,6 +44,8 @@ def infer(op: Op, xs: Sequence[Type], facts: Facts, limits: Limits, node: int) -
     except SizeTooComplex as problem:
         raise RuleError(str(problem), rule="complex") from None
     _settle(result, facts, limits)
+    if type(op).weights is not Op.weights:
+        _afford(op, xs, limits)
     return result
 
 
@@ -84,6 +87,18 @@ def _settle(result: Type, facts: Facts, limits: Limits) -> None:
             f"{result} has {elements:,} elements, past the limit of {limits.elements:,}",
             rule="large",
         )
+
+
+def _afford(op: Op, xs: Sequence[Type], limits: Limits) -> None:
+    """Weights are tensors too, and keep to the same limit."""
+    for weight in op.weights(*xs):
+        elements = prod(weight.shape)
+        if elements > limits.elements:
+            raise RuleError(
+                f"a weight of {list(weight.shape)} has {elements:,} elements, past the limit of "
+                f"{limits.elements:,}",
+                rule="large",
+            )
 
 
 def unify(op: Op, xs: Sequence[Type], facts: Facts, node: int) -> list[Type]:

@@ -17,20 +17,28 @@ from cnndsl.syntax import ast
 _ERRORS = 10  # of a file get fixes
 _TRIES = 12  # fixes tried for one error
 _KEPT = 3  # fixes of one error
-_WORK = 12_000  # nodes and lines that all checks together may read: about half a second
-_SECONDS = 0.9  # a last resort; the budget above ends first, on every machine alike
+_WORK = 20_000  # steps, nodes and lines of all checks together: about half a second
+_SECONDS = 2.0  # a last resort; the budget above ends first, on every machine alike
 
 Key = tuple[object, ...]
-Check = Callable[[Mapping[Source, str]], Iterator[tuple[Sequence[Diagnostic], int]]]
-"""Checks the program with other texts: problems as they are found, and the work it took."""
+Findings = Iterator[tuple[str, Sequence[Diagnostic], int]]
+"""Parts of a program as they are checked: name, problems, and the work it took."""
+Check = Callable[[Mapping[Source, str]], Findings]
+"""Checks the program with other texts."""
 
 
 def mend(
-    problems: Sequence[Diagnostic], modules: Mapping[Source, ast.Module], check: Check
+    problems: Sequence[Diagnostic],
+    modules: Mapping[Source, ast.Module],
+    check: Check,
+    work: int = 0,
 ) -> tuple[Diagnostic, ...]:
-    """The problems with checked fixes, likeliest first; those that do not hold are left out."""
+    """The problems with checked fixes, likeliest first; those that do not hold are left out.
+
+    ``work`` is what one check costs, in the unit of ``check``.
+    """
     errors = [d for d in problems if d.severity == "error"]
-    trial = _Trial(errors, check)
+    trial = _Trial(errors, check, work)
     places = Places(modules)
     chosen = {id(d) for d in errors[:_ERRORS]}
     return tuple(
@@ -50,16 +58,17 @@ class _Trial:
 
     errors: Sequence[Diagnostic]
     check: Check
+    work: int
     spent: int = 0
 
     def __post_init__(self) -> None:
-        self._end = time.monotonic() + _SECONDS
-        self._limit = 0
-        self._share = _WORK // max(min(len(self.errors), _ERRORS), 1)
+        self._end = time.process_time() + _SECONDS
+        self._left = min(len(self.errors), _ERRORS)
 
     def kept(self, diagnostic: Diagnostic, offers: Iterator[Offer]) -> Iterator[Fix]:
         """Those that hold, in the order of the offers."""
-        self._limit = self.spent + self._share
+        self._limit = self.spent + (_WORK - self.spent) // max(self._left, 1)
+        self._left -= 1
         kept = tried = 0
         seen: set[tuple[Edit, ...]] = set()
         for offer in offers:
@@ -77,14 +86,14 @@ class _Trial:
 
     @property
     def _over(self) -> bool:
-        return self.spent >= self._limit or time.monotonic() > self._end
+        return self.spent + self.work > self._limit or time.process_time() > self._end
 
     def _holds(self, diagnostic: Diagnostic, fix: Fix) -> bool:
         texts = _texts(fix)
         if texts is None:
             return False
         allowed = {_key(d, fix.edits) for d in self.errors if d is not diagnostic}
-        for found, work in self.check(texts):
+        for _, found, work in self.check(texts):
             self.spent += work
             if any(d.severity == "error" and _key(d) not in allowed for d in found):
                 return False

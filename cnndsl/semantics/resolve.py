@@ -16,7 +16,8 @@ from cnndsl.semantics.vocabulary import words
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
-_BUILT_IN = {*FUNCTIONS, "oneof", "in"}
+_BUILT_IN = (*FUNCTIONS, "oneof", "in")
+_COMPARED = 10_000  # names that all unknown ones together are compared with
 _COUNTED = ("params", "macs")
 
 
@@ -50,6 +51,8 @@ class Unknowns:
     def __init__(self) -> None:
         self._places: dict[tuple[str, str | None], list[Span]] = {}
         self._kinds: dict[tuple[str, str | None], str] = {}
+        self.compared = 0
+        """How many names unknown ones were compared with."""
 
     def add(self, span: Span, name: str, what: str, near: str | None) -> None:
         self._places.setdefault((name, near), []).append(span)
@@ -158,11 +161,17 @@ class _Checker:
         if self._known(name) or (id(node) in self.exempt and name[0].isupper()):
             return
         layer = id(node) in self.steps
-        known = [*self.locals, *self.scope.names, *catalogue(), *_BUILT_IN, *self.symbols]
-        near = did_you_mean(name, known if layer else [*known, *sorted(words())])
+        near = self._near(name, layer)
         self.unknown.add(node.span, name, "layer" if layer else "name", near)
         self.used.add(near or name)
         self.exempt.add(id(node))
+
+    def _near(self, name: str, layer: bool) -> str | None:
+        """What may have been meant; a file of thousands of names is not searched for each."""
+        known = [*self.locals, *self.scope.names, *catalogue(), *_BUILT_IN, *sorted(self.symbols)]
+        known += [] if layer else sorted(words())
+        self.unknown.compared += len(known)
+        return did_you_mean(name, known) if self.unknown.compared <= _COMPARED else None
 
     def _known(self, name: str) -> bool:
         return (

@@ -10,8 +10,8 @@ import pytest
 from cnndsl.compiler import loads
 from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.source import Source
-from cnndsl.syntax import ast
-from cnndsl.syntax.formatter import format_source
+from cnndsl.syntax import ast, formatter
+from cnndsl.syntax.formatter import FormatterError, format_source
 from cnndsl.syntax.parser import parse_scanned
 from cnndsl.syntax.scan import scan
 from tests.generate import join, random_network, random_text
@@ -118,3 +118,16 @@ def test_layout_that_would_be_too_large_a_file_is_refused() -> None:
     formatted, problems = format_source(Source("text", text))
     assert formatted is None
     assert [p.code for p in problems] == ["E0110"]
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [("relu", "sigmoid"), ("# why", "# how"), ("  # why", "\n# why"), ("b", "")],
+)
+def test_a_formatter_that_changes_more_than_layout_is_stopped(
+    part: str, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = formatter._render
+    monkeypatch.setattr(formatter, "_render", lambda *a: render(*a).replace(part, instead))
+    with pytest.raises(FormatterError):
+        format_source(Source("text", "def f=relu->b # why\n"))

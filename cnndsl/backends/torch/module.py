@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Call:
     """One step of a namespace: which child or function, on which values."""
 
-    __slots__ = ("path", "function", "weight", "reads", "writes", "release", "train")  # noqa: RUF023
+    __slots__ = ("function", "path", "reads", "release", "train", "writes")
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._calls: list[Call] = []
-        self._reads: tuple[int, ...] = ()
+        self._reads: tuple[int, ...] | None = None
         self._writes: tuple[int, ...] = ()
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -52,25 +52,30 @@ class Block(nn.Module):
         return results[0] if len(results) == 1 else results
 
     def _run(self, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
+        if self._reads is None:
+            message = "this namespace does not run by itself: its layers are applied more than once"
+            raise TypeError(message + ", or between others, by the network")
         if len(inputs) != len(self._reads):
             raise TypeError(f"{len(self._reads)} inputs are needed, got {len(inputs)}")
         values: dict[int, Any] = dict(zip(self._reads, inputs, strict=True))
         for call in self._calls:
-            if call.train and not self.training:
-                continue
-            arguments = [values.get(i) for i in call.reads]
-            target = call.target(self)
-            if call.function is not None and call.path:  # a bare weight
-                result = call.function(*arguments, target)
-            else:
-                result = target(*arguments)
-            if len(call.writes) == 1:
-                values[call.writes[0]] = result
-            else:
-                values.update(zip(call.writes, result, strict=True))
-            for i in call.release:
+            if self.training or not call.train:
+                self._step(call, values)
+            for i in call.release:  # also of a step that was left out
                 values.pop(i, None)
         return values
+
+    def _step(self, call: Call, values: dict[int, Any]) -> None:
+        arguments = [values.get(i) for i in call.reads]
+        target = call.target(self)
+        if call.function is not None and call.path:  # a bare weight
+            result = call.function(*arguments, target)
+        else:
+            result = target(*arguments)
+        if len(call.writes) == 1:
+            values[call.writes[0]] = result
+        else:
+            values.update(zip(call.writes, result, strict=True))
 
     def __getitem__(self, index: int | str) -> nn.Module:
         """A child by position among the children, as in ``nn.Sequential``, or by name."""
