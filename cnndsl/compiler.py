@@ -73,7 +73,7 @@ class Program:
         """Problems of the text and of every net at its default parameters, with checked fixes."""
         found, spent, wrong = Collector(), 0, set()
         for name, problems, work in self._search():
-            _merge(found, problems)
+            found.merge(problems)
             spent += work
             if any(d.severity == "error" for d in problems):
                 wrong.add(name)
@@ -244,7 +244,7 @@ class Compilation:
     def _problems(self) -> tuple[Diagnostic, ...]:
         found = Collector()
         found.extend(self.program._loaded[1])
-        _merge(found, self.expansion.diagnostics)
+        found.merge(self.expansion.diagnostics)
         return found.all
 
     @property
@@ -358,11 +358,6 @@ class Compilation:
         return lower(graph)
 
 
-def _merge(found: Collector, more: tuple[Diagnostic, ...]) -> None:
-    """Adds what was not already said about the same place."""
-    found.extend([d for d in more if not found.knows(d)])
-
-
 def loads(
     text: str | bytes, *, name: str = "<text>", root: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -393,7 +388,8 @@ def load(
     file = Path(path)
     with open(file, "rb") as stream:
         data = stream.read(limits.file_bytes + 1)
-    return loads(data, name=str(path), root=root if root is not None else file.parent, limits=limits)
+    below = root if root is not None else file.parent
+    return loads(data, name=str(path), root=below, limits=limits)
 
 
 def compile(

@@ -149,6 +149,15 @@ def test_every_example_is_tested() -> None:
     assert not {name for name in examples if name not in zoo and name[:-4] not in zoo}
 
 
+def test_examples_are_formatted() -> None:
+    from cnndsl.source import Source
+    from cnndsl.syntax.formatter import format_source
+
+    for path in (ROOT / "examples").rglob("*.cnn"):
+        text = path.read_text(encoding="utf-8")
+        assert format_source(Source(path.name, text))[0] == text, path.name
+
+
 def test_the_public_names() -> None:
     import cnndsl
 

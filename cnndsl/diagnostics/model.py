@@ -85,9 +85,7 @@ class Collector:
         self._said: set[tuple[str, Span]] = set()
 
     def add(self, diagnostic: Diagnostic) -> None:
-        span = diagnostic.span
-        place = (span.source.name, span.start, span.end) if span else (diagnostic.message,)
-        key = (diagnostic.code, *place)
+        key = _key(diagnostic)
         known = self._found.get(key)
         if known is None:
             self._found[key] = diagnostic
@@ -95,13 +93,17 @@ class Collector:
         else:
             self._found[key] = replace(known, instances=known.instances + 1)
 
+    def has(self, diagnostic: Diagnostic) -> bool:
+        """Whether this would be one more instance: whoever knows may spare the words."""
+        return _key(diagnostic) in self._found
+
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
             self.add(diagnostic)
 
-    def knows(self, diagnostic: Diagnostic) -> bool:
-        """Whether the same was said before about the same place."""
-        return (diagnostic.code, diagnostic.span) in self._said
+    def merge(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Adds what was not said before about the same place."""
+        self.extend([d for d in diagnostics if (d.code, d.span) not in self._said])
 
     @property
     def all(self) -> tuple[Diagnostic, ...]:
@@ -111,3 +113,9 @@ class Collector:
     @property
     def failed(self) -> bool:
         return any(d.severity == "error" for d in self._found.values())
+
+
+def _key(diagnostic: Diagnostic) -> tuple[object, ...]:
+    span = diagnostic.span
+    place = (span.source.name, span.start, span.end) if span else (diagnostic.message,)
+    return (diagnostic.code, *place)

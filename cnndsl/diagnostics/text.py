@@ -129,7 +129,8 @@ def _notes(diagnostic: Diagnostic) -> list[str]:
 def _fix(diagnostic: Diagnostic, fix: Fix, paint: Paint, width: int) -> list[str]:
     lead = "help: "
     if fix.checked:
-        lead = f"help (checked: {'this error is gone' if fix.left else 'the file compiles'} after it): "
+        effect = "this error is gone" if fix.left else "the file compiles"
+        lead = f"help (checked: {effect} after it): "
     home = diagnostic.span.source if diagnostic.span else None
     rows = hung(lead, "help", escape(fix.title), paint, width)
     return rows + changes(fix, home, paint, width)

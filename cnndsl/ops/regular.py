@@ -36,7 +36,9 @@ class DropPath(Op, name="droppath"):
     """
 
     p: float = param(doc="share of dropped paths", check=probability)
-    mode: str = param(default="row", doc="what shares one draw", choices=("row", "batch", "network"))
+    mode: str = param(
+        default="row", doc="what shares one draw", choices=("row", "batch", "network")
+    )
 
     def torch(self, x: FeatureMap | Vector) -> nn.Module:
         from cnndsl.ops.modules import DropPath

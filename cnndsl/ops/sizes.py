@@ -45,6 +45,10 @@ class Size:
     constant: int = 0
     table: tuple[int, ...] = ()
 
+    def __hash__(self) -> int:
+        # Without the table: hashing its thousands of numbers would make look-ups that slow.
+        return hash((self.symbol, self.scale, self.offset, self.divisor, self.constant))
+
     @staticmethod
     def of(symbol: str) -> Size:
         """The size that is the symbol itself."""

@@ -13,6 +13,7 @@ from cnndsl.repair.offers import Offer
 from cnndsl.repair.places import Places
 from cnndsl.source import Source, Span
 from cnndsl.syntax import ast
+from cnndsl.syntax.parser import parse
 
 _ERRORS = 10  # of a file get fixes
 _TRIES = 12  # fixes tried for one error
@@ -79,25 +80,37 @@ class _Trial:
                     continue
                 seen.add(fix.edits)
                 tried += 1
-                if self._holds(diagnostic, fix):
+                left = self._left_after(diagnostic, fix)
+                if left is not None:
                     kept += 1
-                    yield replace(fix, checked=True, left=len(self.errors) - 1)
+                    yield replace(fix, checked=True, left=left)
                     break
 
     @property
     def _over(self) -> bool:
         return self.spent + self.work > self._limit or time.process_time() > self._end
 
-    def _holds(self, diagnostic: Diagnostic, fix: Fix) -> bool:
+    def _left_after(self, diagnostic: Diagnostic, fix: Fix) -> int | None:
+        """How many of the other errors stay; None where this one does, or a new one comes."""
         texts = _texts(fix)
         if texts is None:
-            return False
+            return None
         allowed = {_key(d, fix.edits) for d in self.errors if d is not diagnostic}
+        if diagnostic.code.startswith("E01") and not _reads(texts, allowed):
+            return None
+        left: set[Key] = set()
         for _, found, work in self.check(texts):
             self.spent += work
-            if any(d.severity == "error" and _key(d) not in allowed for d in found):
-                return False
-        return True
+            left.update(_key(d) for d in found if d.severity == "error")
+            if not left <= allowed:
+                return None
+        return len(left)
+
+
+def _reads(texts: Mapping[Source, str], allowed: set[Key]) -> bool:
+    """Whether the texts parse better: much cheaper to see than what they mean."""
+    problems = [p for s, text in texts.items() for p in parse(Source(s.name, text))[1]]
+    return all(_key(problem) in allowed for problem in problems)
 
 
 def _texts(fix: Fix) -> dict[Source, str] | None:

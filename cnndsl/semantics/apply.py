@@ -113,12 +113,12 @@ class Applier(Caller):
         if node.op.norm and flow.pending is not None:
             self.state.open_biases.discard(flow.pending)
             before = self.state.nodes[flow.pending]
-            before.op = before.op.replace(bias=False)
+            self.state.settle_bias(before, False)
         elif node.op.auto_bias and node.op.bias is None:
             self.state.open_biases.add(node.id)
-        if space.joins and label is None and not isinstance(node.type, Unknown):
-            if node.op.weights(*self.state.types(node.inputs)):
-                self.state.report(errors.unlabelled_weights(node.span))
+        unnamed = space.joins and label is None and not isinstance(node.type, Unknown)
+        if unnamed and node.op.weights(*self.state.types(node.inputs)):
+            self.state.report(errors.unlabelled_weights(node.span))
 
     def _named_join(
         self, target: type[Op], expr: ast.Expr, call: ast.Call | None, env: Env, flow: Flow,

@@ -7,7 +7,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from cnndsl.graph.infer import infer
 from cnndsl.graph.model import Frame, Node
 from cnndsl.ops.base import Op, Param, RuleError
 from cnndsl.ops.sizes import Size
@@ -28,6 +27,7 @@ from cnndsl.semantics.values import (
     Stop,
     Wires,
 )
+from cnndsl.semantics.vocabulary import is_reserved
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
@@ -148,27 +148,25 @@ class Caller(Evaluator):
         self, op: type[Op], expr: ast.Call | None, env: Env, span: Span
     ) -> Routine[tuple[Op | None, Mapping[str, Span]]]:
         """The operator with its parameters, and where each was given."""
-        defaults = env.activation.defaults.get(op.name, {})
-        if expr is None and not defaults and not any(p.required for p in op.params.values()):
-            return self._constructed(op), {}
-        given = yield self._arguments(op.name, list(op.params), expr, env, span)
+        given: dict[str, tuple[Any, ast.Argument]] | None = {}
+        if expr is not None and expr.args:
+            given = yield self._arguments(op.name, list(op.params), expr, env, span)
         if given is None:
             return None, {}
-        values = dict(defaults)
-        places: dict[str, Span] = {}
-        for name, (value, argument) in given.items():
-            value = _as_word(op.params[name], value)
-            if not self._fits(op.params[name], value, argument):
-                return None, {}
-            values[name] = value
-            places[name] = argument.span
-        return self._build(op, values, places, span), places
-
-    def _constructed(self, op: type[Op]) -> Op:
-        known = self._plain.get(op)
-        if known is None:
-            known = self._plain[op] = op()
-        return known
+        values = dict(env.activation.defaults.get(op.name, {}))
+        for name, (value, _) in given.items():
+            values[name] = _as_word(op.params[name], value)
+        places = {name: argument.span for name, (_, argument) in given.items()}
+        key = (op, _exactly(values))
+        made = self._made.get(key)
+        if made is None:
+            for name, (_, argument) in given.items():
+                if not self._fits(op.params[name], values[name], argument):
+                    return None, {}
+            made = self._build(op, values, places, span)
+            if made is not None:
+                self._made[key] = made
+        return made, places
 
     def _build(
         self, op: type[Op], values: Mapping[str, Any], places: Mapping[str, Span], span: Span
@@ -235,7 +233,7 @@ class Caller(Evaluator):
         """A node for ``op`` on wires, or None when a rule does not hold (reported)."""
         state, xs = self.state, self.state.types(ids)
         try:
-            type = infer(op, xs, state.facts, state.limits, state.next_id)
+            type = state.infer(op, tuple(xs))
         except RuleError as error:
             frame = env.activation.frame
             if op.join:
@@ -292,6 +290,10 @@ class Caller(Evaluator):
             raise self.state.stop(errors.expansion_limit(span, "levels of module names", limit))
         if earlier is not None:
             self.state.report(errors.same_path(span, earlier, path))
+        label = path.rpartition(".")[2]
+        if is_reserved(label):
+            message = f"`{label}` cannot be a label: every PyTorch module has a part of that name"
+            self.state.report(errors.bad_label(span, message))
 
     def one_wire(self, flow: Flow, span: Span, what: str) -> bool:
         """Whether exactly one wire arrives; reports the rest."""
@@ -305,7 +307,19 @@ class Caller(Evaluator):
             self.state.report(errors.wire_count(span, message, help))
         return False
 
-    _plain: dict[type[Op], Op]
+    _made: dict[tuple[type[Op], Any], Op]
+    """Operators by the values they were made of: a repeated step makes its operator once."""
+
+
+def _exactly(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Values as a key that keeps apart what only compares equal, as `1` and `yes`."""
+    return tuple((name, _with_type(value)) for name, value in values.items())
+
+
+def _with_type(value: Any) -> tuple[Any, ...]:
+    if type(value) is tuple:
+        return tuple(map(_with_type, value))
+    return type(value), value
 
 
 def _division(expr: ast.Expr) -> Span | None:

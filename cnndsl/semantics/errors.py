@@ -194,7 +194,7 @@ def symbolic(span: Span, message: str, help: str = "") -> Diagnostic:
 def no_choice(span: Span, path: str, count: int) -> Diagnostic:
     return _one("E0308", f"this network leaves choices open, the first at `{path}`", span,
                 f"{count} alternatives",
-                help=f"choose with --choose {path}=0 (0 to {count - 1}), or --sample SEED")  # fmt: skip
+                f"choose with --choose {path}=0 (0 to {count - 1}), or --sample SEED")  # fmt: skip
 
 
 def bad_choice(message: str) -> Diagnostic:
@@ -235,8 +235,8 @@ def ascription(span: Span, dims: Span, claimed: str, found: str, note: str) -> D
 
 
 def bad_where(span: Span, message: str) -> Diagnostic:
-    return _one("E0407", message, span,
-                help="conditions are `H % 32 == 0` and `H >= 64`, on a symbol of the input")  # fmt: skip
+    help = "conditions are `H % 32 == 0` and `H >= 64`, on a symbol of the input"
+    return _one("E0407", message, span, help=help)
 
 
 def bad_input(span: Span, message: str) -> Diagnostic:

@@ -109,9 +109,9 @@ class Evaluator:
         if value is None:
             self.unknown(expr, env)
             return UNKNOWN
-        if isinstance(value, Function) and isinstance(value.target, Definition):
-            if definition_kind(value.target) == "number":
-                return (yield self._numeric_def(value.target, None, env, expr.span))
+        target = value.target if isinstance(value, Function) else None
+        if isinstance(target, Definition) and definition_kind(target) == "number":
+            return (yield self._numeric_def(target, None, env, expr.span))
         return value
 
     def _attribute(self, expr: ast.Attribute, env: Env) -> Any:

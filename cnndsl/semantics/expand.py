@@ -7,10 +7,11 @@ run on a trampoline, so depth is bounded by the limits and never by Python's sta
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from cnndsl.ops import catalogue
-from cnndsl.ops.base import show
+from cnndsl.ops.base import Op, show
 from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
 from cnndsl.semantics.apply import Applier
@@ -31,7 +32,7 @@ class Expander(Applier):
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
-        self._plain = {}
+        self._made = {}
         self._layers: dict[type, Handler] = {
             ast.Chain: self._chain, ast.Name: self._named, ast.Call: self._called,
             ast.Labelled: self._labelled, ast.Infix: self._joined, ast.Group: self._grouped,
@@ -123,7 +124,7 @@ class Expander(Applier):
             return self.state.failed(expr.span)
         space = self.open(space, label, expr.span)
         flows = yield self.operands(list(expr.operands), env, flow, space)
-        return self.join(catalogue()[name](), flows, expr.span, env, space)
+        return self.join(_join(name), flows, expr.span, env, space)
 
     def operands(
         self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
@@ -382,3 +383,9 @@ class Expander(Applier):
         ids = found.ids * len(names) if failed and found.ids else found.ids
         for name, wire in zip(names, ids, strict=False):
             env.names[name] = Wires((wire,))
+
+
+@cache
+def _join(name: str) -> Op:
+    """A join by sign has no parameters: one operator stands for all."""
+    return catalogue()[name]()

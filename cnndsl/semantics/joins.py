@@ -97,6 +97,9 @@ def explain_join(
     """The one error of a join, whatever and however much its operands disagree in."""
     first, second = _disagreeing(op, error, state.types(ids), state.facts)
     sign = _sign(op, operands, span, second)
+    instance = Diagnostic("E0401", "", (Label(sign, ""),))
+    if state.found.has(instance):
+        return instance
     pair = operands[first], operands[second]
     left, right = _sides(state.nodes, (ids[first], ids[second]), pair)
     mismatches = tuple(_mismatches(op, left, right, state.facts))

@@ -17,15 +17,14 @@ from cnndsl.syntax import ast
 Kind = Literal["number", "layer"] | None
 Look = Callable[[str], Kind]
 
-_NUMBERS = (ast.Number, ast.Boolean, ast.Compare, ast.Logic, ast.Negative, ast.Attribute)
+_NUMBERS = (ast.Number, ast.Boolean, ast.Compare, ast.Logic, ast.Negative, ast.Attribute,
+            ast.Items)  # fmt: skip
 _LAYERS = (ast.Constant, ast.Chain, ast.Tap, ast.Labelled, ast.Emit, ast.For, ast.Again)
 
 
 def kind_of(expr: ast.Expr, look: Look, scope: Scope) -> Kind:
     """The kind of ``expr``; ``look`` knows the names of its surroundings."""
     if isinstance(expr, _NUMBERS):
-        return "number"
-    if isinstance(expr, ast.Items):
         return "number"
     if isinstance(expr, _LAYERS):
         return "layer"
@@ -41,9 +40,8 @@ def kind_of(expr: ast.Expr, look: Look, scope: Scope) -> Kind:
     if isinstance(expr, ast.Call):
         return _call(expr, look, scope)
     if isinstance(expr, ast.Infix):
-        if expr.op == "|":
-            return "layer"
-        return _mixed([kind_of(o, look, scope) for o in expr.operands])
+        kinds = [kind_of(operand, look, scope) for operand in expr.operands]
+        return "layer" if expr.op == "|" else _mixed(kinds)
     return None
 
 

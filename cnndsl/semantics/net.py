@@ -256,9 +256,8 @@ class Net(Expander):
             value = yield self.truth(condition, env)
             if value is False:
                 used = [n.name for n in ast.walk(condition) if isinstance(n, ast.Name)]
-                shown = ", ".join(
-                    f"{name} = {env.find(name):,}" for name in used if name in counted or "(" in name
-                )
+                known = [name for name in used if name in counted or "(" in name]
+                shown = ", ".join(f"{name} = {env.find(name):,}" for name in known)
                 at = ", ".join(f"{k}={v}" for k, v in sizes.items() if "macs" in used)
                 message = f"the budget does not hold: {shown}{f' at {at}' if at else ''}"
                 self.state.report(errors.over_budget(condition.span, message))
@@ -268,7 +267,7 @@ class Net(Expander):
     def _settle_biases(self) -> None:
         for i in self.state.open_biases:
             node = self.state.nodes[i]
-            node.op = node.op.replace(bias=True)
+            self.state.settle_bias(node, True)
         for node in self.state.nodes.values():
             if node.shared:
                 node.op = self.state.by_path[node.path].op

@@ -40,9 +40,8 @@ def _unused_imports(
 ) -> None:
     for imported in module.imports:
         for name in imported.names:
-            if name.text not in used and name.text not in scope.missing:
-                if name.text in scope.names:
-                    found.add(errors.unused(name.span, "import", name.text))
+            if name.text in scope.names and name.text not in {*used, *scope.missing}:
+                found.add(errors.unused(name.span, "import", name.text))
 
 
 class Unknowns:

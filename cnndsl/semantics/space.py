@@ -21,6 +21,7 @@ from cnndsl.semantics.state import Choice, Chooser
 Script = Mapping[str, int]
 Expand = Callable[[Chooser], Expansion]
 _MOST_EXPANSIONS = 4096
+_MOST_WORK = 1_000_000  # steps and nodes of all expansions together
 
 
 class SpaceFound(NamedTuple):
@@ -147,9 +148,11 @@ class _Explorer:
                     for d in found.diagnostics
                 )
             )
-        if self.expansions > _MOST_EXPANSIONS:
+        if self.expansions > _MOST_EXPANSIONS or self.spent > _MOST_WORK:
+            over = self.expansions > _MOST_EXPANSIONS
+            what, limit = ("expansions", _MOST_EXPANSIONS) if over else ("steps", _MOST_WORK)
             span = found.choices[0].span
-            raise _Wrong((errors.expansion_limit(span, "expansions to count it", _MOST_EXPANSIONS),))
+            raise _Wrong((errors.expansion_limit(span, f"{what} to count it", limit),))
         return found
 
     @staticmethod

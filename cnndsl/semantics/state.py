@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cnndsl.diagnostics import Collector, Diagnostic
 from cnndsl.graph.facts import Facts
+from cnndsl.graph.infer import infer
 from cnndsl.graph.model import Frame, Node, Output
 from cnndsl.limits import Limits
 from cnndsl.ops.base import Op
@@ -46,6 +47,7 @@ class Choice(NamedTuple):
     alternatives: tuple[str, ...]
 
 
+_MOST_ERRORS = 1_000  # instances; what has failed so often will not teach more
 Chooser = Callable[[str, int], int | None]
 
 
@@ -66,13 +68,20 @@ class State:
         self.frame: Frame | None = None
         """The call whose text is being expanded: reports name it."""
         self.multiplier = 1
+        self._inferred: dict[tuple[Op, tuple[Type, ...]], Type] = {}
+        self._biased: dict[tuple[Op, bool], Op] = {}
         self._next = 0
         self._steps = 0
         self._charged = 0
         self._idle = 0
+        self._errors = 0
 
     def report(self, diagnostic: Diagnostic) -> None:
-        self.found.add(expanded(diagnostic, self.frame))
+        known = self.found.has(diagnostic)
+        self.found.add(diagnostic if known else expanded(diagnostic, self.frame))
+        self._errors += diagnostic.severity == "error"
+        if self._errors > _MOST_ERRORS:
+            raise Stop
 
     def stop(self, diagnostic: Diagnostic) -> Stop:
         self.report(diagnostic)
@@ -110,6 +119,24 @@ class State:
         return self._steps + self._next
 
     # --- growing --------------------------------------------------------------------------
+
+    def infer(self, op: Op, xs: tuple[Type, ...]) -> Type:
+        """The type of the next node; raises RuleError.
+
+        Facts only grow, so what held once holds again and adds nothing new.
+        """
+        known = self._inferred.get((op, xs))
+        if known is None:
+            known = infer(op, xs, self.facts, self.limits, self._next)
+            self._inferred[op, xs] = known
+        return known
+
+    def settle_bias(self, node: Node, bias: bool) -> None:
+        """The operator of a node whose bias the next step decided."""
+        known = self._biased.get((node.op, bias))
+        if known is None:
+            known = self._biased[node.op, bias] = node.op.replace(bias=bias)
+        node.op = known
 
     def add(
         self,

@@ -20,21 +20,24 @@ def ready(answer: Answer) -> Routine[Answer]:
 
 def run(routine: Routine[Answer]) -> Answer:
     """Runs a routine and all it calls; exceptions travel up the calls as usual."""
-    stack: list[Routine[Any]] = [routine]
+    callers: list[Routine[Any]] = []
+    current: Routine[Any] = routine
     value: Any = None
     error: BaseException | None = None
-    while stack:
+    while True:
         try:
-            called = stack[-1].send(value) if error is None else stack[-1].throw(error)
+            called = current.send(value) if error is None else current.throw(error)
         except StopIteration as stop:
-            stack.pop()
             value, error = stop.value, None
-        except BaseException as raised:  # noqa: BLE001 - handed to the caller below
-            stack.pop()
+        except BaseException as raised:
             value, error = None, raised
         else:
-            stack.append(called)
-            value, error = None, None
+            callers.append(current)
+            current, value, error = called, None, None
+            continue
+        if not callers:
+            break
+        current = callers.pop()
     if error is not None:
         raise error
     answer: Answer = value

@@ -26,7 +26,7 @@ class Record:
     part_names: ClassVar[tuple[str, ...]] = ()
     _positional: ClassVar[tuple[str, ...]] = ()
     _compared: ClassVar[tuple[str, ...]] = ()
-    _required: ClassVar[frozenset[str]] = frozenset()
+    _required: ClassVar[int] = 0
 
     def __init_subclass__(cls) -> None:
         for name in vars(cls).get("__annotations__", ()):
@@ -35,8 +35,7 @@ class Record:
             cls.part_names += (name,)
             cls._positional += () if made.kw_only else (name,)
             cls._compared += (name,) if made.compare else ()
-            if made.default is ...:
-                cls._required |= {name}
+            cls._required += made.default is ...
             if given is made:
                 delattr(cls, name)
             if made.default is not ...:
@@ -44,9 +43,9 @@ class Record:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         own = self.__dict__
-        own.update(zip(self._positional, values, strict=False))
+        own.update(zip(self._positional, values))  # noqa: B905 - a type checker counts them
         own.update(named)
-        if len(values) > len(self._positional) or not self._required <= own.keys():
+        if len(own) < self._required:
             raise TypeError(f"{type(self).__name__} has the parts {', '.join(self.part_names)}")
 
     def _key(self) -> tuple[Any, ...]:

@@ -31,12 +31,13 @@ net Small(classes = 5): [3, H, W] =
 """
 )
 HEADS = """
-block Side[x] = x -> conv: conv(4, 1) -> relu -> emit[train] inner: (gap -> flatten -> linear(2))
+block Side[x] =
+  x -> conv: conv(4, 1) -> relu -> emit[train] inner: (gap -> flatten -> linear(2))
 net Heads: [3, H, W] image, [1, H, W] mask =
   let u = image -> stem: conv(6, 3) -> relu @early
   let v = mask -> m: conv(6, 1)
-  (u + v) -> emit[train] aux: (gap -> flatten -> linear(3)) -> emit features: relu -> side: Side[early]
-  -> gap -> flatten -> fc: linear(5)
+  (u + v) -> emit[train] aux: (gap -> flatten -> linear(3)) -> emit features: relu
+  -> side: Side[early] -> gap -> flatten -> fc: linear(5)
 """
 
 
@@ -258,7 +259,8 @@ def test_taps_cross_blocks_and_blocks_give_several_wires() -> None:
 def test_noise_is_repeatable_and_inert_in_eval() -> None:
     text = """
     net N: [8, H, W] = with join(drop=0.4):
-      (id + a: (conv(8, 1) -> droppath(0.5))) -> (id + b: (conv(8, 1) -> droppath(0.5, mode=network)))
+      (id + a: (conv(8, 1) -> droppath(0.5)))
+      -> (id + b: (conv(8, 1) -> droppath(0.5, mode=network)))
       -> join(c: conv(8, 1), d: conv(8, 3), e: relu) -> dropout(0.5)
     """
     model = build(text)

@@ -142,7 +142,8 @@ def test_a_share_of_the_forwards_is_global() -> None:
 
 def test_net_drop_paths_share_one_draw() -> None:
     torch.manual_seed(0)
-    net = Net(a=DropPath(0.5, "network"), b=DropPath(0.5, "network"), c=DropPath(0.2, "network")).train()
+    a, b, c = (DropPath(p, "network") for p in (0.5, 0.5, 0.2))
+    net = Net(a=a, b=b, c=c).train()
     dropped = [[value.item() == 0 for value in net(_ones())] for _ in range(ROUNDS)]
     assert all(a == b and (a or not c) for a, b, c in dropped)
     assert sum(a for a, _, _ in dropped) / ROUNDS == pytest.approx(0.5, abs=0.04)

@@ -148,7 +148,8 @@ def test_several_wires_and_inputs() -> None:
       u -> head: conv(2, 1), v, s + t
     """
     compiled = net(text)
-    assert compiled.output_shapes(H=9, W=7) == {"head": (2, 9, 7), "v": (8, 9, 7), "out2": (8, 9, 7)}
+    shapes = compiled.output_shapes(H=9, W=7)
+    assert shapes == {"head": (2, 9, 7), "v": (8, 9, 7), "out2": (8, 9, 7)}
     assert keys(compiled)[:3] == ["two.pa.weight", "two.pa.bias", "two.pb.weight"]
     assert [n.path for n in compiled.graph.inputs] == ["image", "mask"]
 
@@ -178,7 +179,8 @@ def test_with_scopes_defaults_over_all_that_is_expanded_below() -> None:
 
 def test_recursion_and_join() -> None:
     text = """
-    def F(C, c) = if C == 1 then conv(c, 3) else join(a: (l: F(C-1, c) -> r: F(C-1, c)), b: conv(c, 3))
+    def F(C, c) = if C == 1 then conv(c, 3)
+      else join(a: (l: F(C-1, c) -> r: F(C-1, c)), b: conv(c, 3))
     net N: [3, H, W] = F(3, 4)
     """
     compiled = net(text)
@@ -254,7 +256,8 @@ def test_unet_is_valid_exactly_at_multiples() -> None:
     text = """
     def Double(c) = conv(c, 3) -> relu
     def U(n, c) = if n == 0 then Double(c)
-      else (a: Double(c) @skip -> maxpool(2) -> d: U(n-1, 2*c) -> upsample(2) -> (id | skip) -> b: Double(c))
+      else (a: Double(c) @skip -> maxpool(2) -> d: U(n-1, 2*c) -> upsample(2)
+        -> (id | skip) -> b: Double(c))
     net N: [3, H, W] = u: U(4, 4)
     """
     compiled = net(text)

@@ -100,7 +100,7 @@ class Network(Block):
 
     def __init__(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         super().__init__()
-        self.name = name
+        self._title = name
         self._input_names, self._output_names = inputs, outputs
         self._draw: Any = None
 
@@ -113,7 +113,7 @@ class Network(Block):
         results = [values.get(i) for i in self._writes]
         if len(results) == 1:
             return results[0]
-        return output_type(self.name, self._output_names)(*results)
+        return output_type(self._title, self._output_names)(*results)
 
     def _in_order(self, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> tuple[Any, ...]:
         rest = self._input_names[len(inputs) :]
@@ -122,7 +122,7 @@ class Network(Block):
         return (*inputs, *(named[name] for name in rest))
 
     def extra_repr(self) -> str:
-        return self.name
+        return self._title
 
 
 @cache
