@@ -353,9 +353,10 @@ class Compilation:
             raise CnnError([errors.no_choice(first.span, first.path, first.options)])
         try:
             from cnndsl.backends.torch.lower import lower
+
+            return lower(graph)
         except ModuleNotFoundError as error:
             raise CnnError([errors.no_torch(error.name or "torch")]) from None
-        return lower(graph)
 
 
 def loads(

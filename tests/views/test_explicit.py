@@ -13,7 +13,8 @@ from cnndsl.syntax.formatter import format_source
 from cnndsl.views.explicit import made_explicit
 from tests.cli.runner import ROOT
 
-FILES = sorted((ROOT / "examples").glob("*.cnn"))
+# nas.cnn is a search space: its defaults depend on the choices (corpus: cli/fmt/explicit_space)
+FILES = sorted(p for p in (ROOT / "examples").glob("*.cnn") if p.stem != "nas")
 
 
 def explicit(program: cnndsl.Program) -> str:
@@ -24,8 +25,6 @@ def explicit(program: cnndsl.Program) -> str:
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 def test_examples_stay_the_same_networks(file: Path) -> None:
     program = cnndsl.load(file)
-    if any(program.net(name).open_choices for name in program.nets):
-        pytest.skip("a search space")
     text, problems = format_source(Source(file.name, explicit(program)))
     assert text is not None, problems
     again = cnndsl.loads(text, name=str(file), root=file.parent)

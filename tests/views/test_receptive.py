@@ -24,6 +24,10 @@ CHAINS = [
     "conv(4, 3) -> pixel_shuffle(2) -> conv(2, 5, stride=2)",
     "a: conv(2, 3) + b: (conv(2, 5) -> conv(2, 3, dilation=3)) + c: conv(2, 1)",
     "conv(2, 3) @t -> avgpool(2) -> conv(2, 3) -> upsample(2) -> (id | t) -> conv(2, 3)",
+    "a: conv(2, 3, padding=(0, 2, 0, 2)) + b: (conv(2, 3, padding=(2, 0, 2, 0)) -> conv(2, 1))",
+    "conv(2, 2, padding=(1, 0, 0, 1), stride=2) -> (id + a: conv(2, 2, padding=(1, 0, 1, 0)))",
+    "upsample(2) -> conv(2, 3, stride=2) -> conv(2, 3)",
+    "upsample(4) -> conv(2, 3, stride=6) -> conv(2, 3) -> upsample(3) -> conv(2, 5)",
     "conv(2, 3, padding=0) -> crop((1, 0, 2, 3)) -> pad((2, 0, 0, 0)) -> conv(2, (1, 7))",
     "conv(2, 1) -> (x: conv(2, 3) + id) -> (y: conv(2, 3) + id) -> conv(2, 3, stride=2)",
 ]
