@@ -1,9 +1,29 @@
-"""Options of the test suite."""
+"""Options of the test suite, and what holds for every graph that any test makes."""
+
+from collections.abc import Iterator
 
 import pytest
+
+from cnndsl.graph.model import Graph
+from cnndsl.graph.verify import verify
+from cnndsl.semantics.net import Net
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update", action="store_true", help="rewrite the corpus to what comes out now"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_graph_is_verified() -> Iterator[None]:
+    make = Net._graph
+
+    def verified(self: Net) -> Graph:
+        graph = make(self)
+        verify(graph, self.state.limits)
+        return graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Net, "_graph", verified)
+        yield

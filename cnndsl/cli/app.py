@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,7 +51,8 @@ class App(click.Group):
         prepare()
         try:
             code = super().main(words, prog_name or "cnndsl", **extra)
-            sys.stdout.flush()
+        except SystemExit:  # click's own answer to a reader of stdout that has gone
+            code = FAILED
         except Exception as problem:
             code = _told(problem, backtrace)
         except KeyboardInterrupt:
@@ -90,8 +90,6 @@ def _told(problem: Exception, backtrace: bool) -> int:
         error(problem.format_message(), hint)
     elif isinstance(problem, click.ClickException):
         error(problem.format_message())
-    elif isinstance(problem, BrokenPipeError):
-        _silence()
     elif isinstance(problem, OSError):
         name = f"{problem.filename}: " if problem.filename is not None else ""
         error(f"{name}{(problem.strerror or str(problem)).lower()}")
@@ -110,11 +108,6 @@ def _own_up(problem: Exception) -> None:
         f"\nThis is a bug in cnndsl {cnndsl.__version__}, not in your file. Please report it with "
         f"the command and the file; `{_BACKTRACE}` shows where it happened.",
     )
-
-
-def _silence() -> None:
-    """The reader of stdout has gone; whatever is still buffered must not fail again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command("cnndsl", cls=App, context_settings={"help_option_names": ["-h", "--help"]})

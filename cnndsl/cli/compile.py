@@ -218,6 +218,7 @@ class _Session:
         data = to_bytes(export(network, inputs), {"net": facts_json(self.net.graph)})
         if output == STDIN:
             sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
         else:
             write_atomic(output, data)
         sizes = ", ".join(str(["batch", *x.shape[1:]]).replace("'", "") for x in inputs.values())

@@ -34,10 +34,10 @@ class Node:
     """One operator applied to wires. Identity in a graph is ``id``; ``path`` is its module.
 
     Two nodes share a path exactly when they share weights (`again`); joins and inputs have
-    their own path too, but no module.
+    their own path too, but no module. ``again``: made while `again` repeated its text.
     """
 
-    __slots__ = ("frame", "id", "inputs", "op", "path", "shared", "span", "type")
+    __slots__ = ("again", "frame", "id", "inputs", "op", "path", "span", "type")
 
     def __init__(
         self,
@@ -48,10 +48,15 @@ class Node:
         path: str,
         span: Span | None = None,
         frame: Frame | None = None,
-        shared: bool = False,
+        again: bool = False,
     ) -> None:
         self.id, self.op, self.inputs, self.type = id, op, inputs, type
-        self.path, self.span, self.frame, self.shared = path, span, frame, shared
+        self.path, self.span, self.frame, self.again = path, span, frame, again
+
+    @property
+    def shared(self) -> bool:
+        """Whether its module is that of an earlier node."""
+        return self.again and not self.op.join
 
     @property
     def space(self) -> str:

@@ -13,10 +13,11 @@ The text is as long as the graph and nests as its namespaces do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 
 from cnndsl.graph.model import Graph, Node, Output
+from cnndsl.graph.spaces import spaces
 from cnndsl.graph.spelling import label, restrictions
 from cnndsl.graph.writing import Writer
 from cnndsl.ops import Op, catalogue
@@ -27,8 +28,8 @@ _SIGNS = {"add": " + ", "concat": " | ", "mul": " * "}
 def print_graph(graph: Graph) -> str:
     """The graph as text; ``loads(print_graph(g))`` has one net, whose graph has g's signature.
 
-    A graph past the default limits (a namespace 60 levels deep, a megabyte of text) reads back
-    under limits as wide as those it was made with.
+    The text nests as the namespaces do: names of more than 50 levels, or more than a megabyte
+    of text, read back under wider limits than the default ones.
     """
     writer = Writer()
     results = _Printer(graph, writer).write()
@@ -53,7 +54,7 @@ class _Printer:
     def write(self) -> list[str]:
         """Writes everything up to the first result; gives the other results."""
         current = self.graph.inputs[0].id
-        for index, (node, space) in enumerate(zip(self.steps, _spaces(self.steps), strict=True)):
+        for index, (node, space) in enumerate(zip(self.steps, spaces(self.steps), strict=True)):
             self.writer.leave_for(space)
             if not node.op.join and node.inputs[0] != current:
                 self.writer.step(self.names[node.inputs[0]])
@@ -105,7 +106,7 @@ class _Printer:
             return self._tapped(node, text, brackets=True)
         space, _, own = node.path.rpartition(".")
         owner = node.path in self.owners
-        text = self._operator(index, owner)
+        text = self._operator(index)
         if self._take(space) != own or owner:
             text = f"{label(own)}: {text}"
         # Around what `again` repeats, so that the name stays the first application's.
@@ -123,11 +124,11 @@ class _Printer:
         self.counts[space] = position + 1
         return str(position)
 
-    def _operator(self, index: int, owner: bool) -> str:
+    def _operator(self, index: int) -> str:
         """The operator; without `bias` where the language's own rule settles it so."""
         node = self.steps[index]
         op = node.op
-        plain = op.auto_bias and not owner and op.values["bias"] is not self._is_normed(index)
+        plain = op.auto_bias and op.values["bias"] is not self._is_normed(index)
         text = self.texts.get((op, plain))
         if text is None:
             text = (op.replace(bias=None) if plain else op).text()
@@ -161,35 +162,3 @@ class _Printer:
         for output in self.graph.outputs:
             if output.emitted or len(self.results) > 1 or output.node != current:
                 yield output.node
-
-
-def _spaces(steps: Sequence[Node]) -> Iterator[str]:
-    """The namespace in which each step is written.
-
-    A module's is that of its path. Joins and shared modules can stand anywhere: they stay
-    where the steps around them are, since a namespace is opened once.
-    """
-    last: dict[str, int] = {}
-    for index, node in enumerate(steps):
-        if not node.op.join and not node.shared:
-            for space in _around(node.space):
-                last[space] = index
-    here = ""
-    for index, node in enumerate(steps):
-        if not node.op.join and not node.shared:
-            here = node.space
-        else:
-            while here and last[here] < index and not _within(node.space, here):
-                here = here.rpartition(".")[0]
-        yield here
-
-
-def _around(space: str) -> Iterator[str]:
-    """The namespace and all that hold it, innermost first; not the root."""
-    while space:
-        yield space
-        space = space.rpartition(".")[0]
-
-
-def _within(path: str, space: str) -> bool:
-    return path == space or path.startswith(f"{space}.")

@@ -9,6 +9,7 @@ from cnndsl.graph.cost import weights_of
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.infer import infer
 from cnndsl.graph.model import Graph, Node
+from cnndsl.graph.spaces import around, spaces
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.ops.base import RuleError
 from cnndsl.ops.types import Unknown
@@ -26,10 +27,12 @@ def verify(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> None:
     """Raises InternalError at the first thing that does not hold.
 
     Inputs come first and exist; types and facts are what inference gives; a module path has
-    one owner, which comes before those that share its weights; outputs exist.
+    one owner, which comes before those that share its weights; a namespace's steps stand
+    together; outputs exist.
     """
     _wires(graph)
     _paths(graph)
+    _namespaces(graph)
     _types(graph, limits)
     _outputs(graph)
 
@@ -72,6 +75,18 @@ def _sharing(graph: Graph, node: Node, owner: Node) -> None:
         raise InternalError(f"it shares the module of %{owner.id}, another operator", node)
     if node.op.weights(*graph.types_into(node)) != weights_of(graph, owner):
         raise InternalError(f"it needs other weights than %{owner.id}", node)
+
+
+def _namespaces(graph: Graph) -> None:
+    steps = [node for node in graph if node.inputs]
+    over: set[str] = set()
+    here: set[str] = set()
+    for node, space in zip(steps, spaces(steps), strict=True):
+        now = set(around(space))
+        over |= here - now
+        if now & over:
+            raise InternalError("its namespace was left before", node)
+        here = now
 
 
 def _types(graph: Graph, limits: Limits) -> None:

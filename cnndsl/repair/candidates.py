@@ -8,10 +8,10 @@ from cnndsl.diagnostics import Diagnostic
 from cnndsl.repair.joins import mend_join
 from cnndsl.repair.offers import Offer
 from cnndsl.repair.places import Places
-from cnndsl.repair.rules import mend_rule
+from cnndsl.repair.rules import mend_claim, mend_rule
 from cnndsl.repair.texts import mend_syntax
 from cnndsl.repair.words import mend_words
-from cnndsl.semantics.faults import RuleFault
+from cnndsl.semantics.faults import ClaimFault, RuleFault
 from cnndsl.semantics.joins import JoinFault
 
 
@@ -23,6 +23,8 @@ def candidates(diagnostic: Diagnostic, places: Places) -> Iterator[Offer]:
         yield from mend_join(cause, places)
     elif isinstance(cause, RuleFault):
         yield from mend_rule(cause, places)
+    elif isinstance(cause, ClaimFault):
+        yield from mend_claim(cause, places)
     elif diagnostic.code.startswith("E01"):
         yield from mend_syntax(diagnostic)
     else:

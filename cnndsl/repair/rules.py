@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import gcd, isqrt
 
 from cnndsl.diagnostics import Edit, Fix
+from cnndsl.graph.model import Node
 from cnndsl.ops.types import FeatureMap, channels_of
 from cnndsl.ops.values import spell
 from cnndsl.repair.offers import Offer
 from cnndsl.repair.places import Places, before, drop_argument, set_argument, without
-from cnndsl.semantics.faults import RuleFault
+from cnndsl.semantics.faults import ClaimFault, RuleFault
+from cnndsl.semantics.wording import shortened
 from cnndsl.syntax import ast
 
 _USUAL = "224"
@@ -71,15 +73,29 @@ def _divide(fault: RuleFault, places: Places) -> Iterator[Offer]:
 
 def _feed(fault: RuleFault, places: Places, divisor: int) -> Iterator[Offer]:
     """The step that sets the channels before gives a multiple instead."""
-    for step in reversed(fault.before):
-        out = getattr(step.op, "out", None)
-        if isinstance(out, int):
-            call = places.node(step.span) if step.span else None
-            value = str(max(1, round(out / divisor)) * divisor)
-            edit = set_argument(call, step.op.params, "out", value) if call is not None else None
-            if edit is not None:
-                yield Fix(f"out={value} in the step before", (edit,))
-            return
+    step = _setter(fault.before)
+    if step is not None:
+        out = max(1, round(step.op.values["out"] / divisor)) * divisor
+        yield from _set_out(step, places, out)
+
+
+def mend_claim(fault: ClaimFault, places: Places) -> Iterator[Offer]:
+    """The step that sets the channels gives what an ascription claims."""
+    step = _setter(fault.before)
+    if step is not None and type(fault.claimed[0]) is int:
+        yield from _set_out(step, places, fault.claimed[0])
+
+
+def _setter(steps: Sequence[Node]) -> Node | None:
+    found = (s for s in reversed(steps) if type(s.op.values.get("out")) is int)
+    return next(found, None)
+
+
+def _set_out(step: Node, places: Places, out: int) -> Iterator[Offer]:
+    call = places.node(step.span) if step.span else None
+    edit = set_argument(call, step.op.params, "out", str(out)) if call is not None else None
+    if edit is not None and step.span is not None:
+        yield Fix(f"`out={out}` in `{shortened(step.span.text)}`", (edit,))
 
 
 def _channels(fault: RuleFault) -> int | None:

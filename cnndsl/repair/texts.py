@@ -37,7 +37,8 @@ def mend_syntax(diagnostic: Diagnostic) -> Iterator[Fix]:
     if span is None:
         return
     if diagnostic.code == "E0101":
-        yield from _unexpected(span)
+        for label in reversed(diagnostic.labels):
+            yield from _unexpected(label.span)
     elif diagnostic.code == "E0102" and span.text in _LOOK_ALIKES:
         sign = _LOOK_ALIKES[span.text]
         title = f"write `{sign}`" if sign else f"leave `{span.text}` out"

@@ -47,7 +47,9 @@ class Applier(Caller):
         if len(present) <= 1:
             return Flow(present[0][0].ids) if present else Flow(())
         ids = tuple(flow.ids[0] for flow, _ in present)
-        node = self.apply(op, ids, space.join(op.name), span, env, operands=[s for _, s in present])
+        places = [place for _, place in present]
+        path = space.join(op.name)
+        node = self.apply(op, ids, path, span, env, operands=places, sharing=space.sharing)
         return Flow((node.id,)) if node else self.state.failed(span)
 
     def call(

@@ -4,34 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnndsl.graph.model import Node
 from cnndsl.ops.base import show
 from cnndsl.ops.congruence import Valid, agree
 from cnndsl.ops.sizes import Size
-from cnndsl.ops.types import FeatureMap, Type, Unknown
+from cnndsl.ops.types import UNKNOWN, FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors
+from cnndsl.semantics.faults import ClaimFault, trail
 from cnndsl.semantics.state import State
 from cnndsl.semantics.values import Ratio
 from cnndsl.syntax import ast
 
 
-def check_ascription(state: State, type: Type, claimed: tuple[Any, ...], dims: ast.Items) -> None:
-    """Reports a claim that is wrong at some size; ``H/4`` speaks of sizes where it is whole."""
+def check_ascription(state: State, node: Node, claimed: tuple[Any, ...], dims: ast.Items) -> Type:
+    """Reports a claim that is wrong at some size; ``H/4`` speaks of sizes where it is whole.
+
+    The type to go on with: a wrong claim is believed, so that what follows is measured by
+    what its author had in mind, and says nothing of the same mistake.
+    """
+    type = node.type
     if isinstance(type, Unknown) or any(isinstance(c, Unknown) for c in claimed):
-        return
+        return type
     found = (
         (type.channels, type.height, type.width)
         if isinstance(type, FeatureMap)
         else (type.features,)
     )
     text = "[" + ", ".join(map(_spell, claimed)) + "]"
+    fault = ClaimFault(claimed, trail(state.nodes, node.id))
     if len(found) != len(claimed):
-        state.report(errors.ascription(dims.span, dims.span, text, str(type), ""))
-        return
+        state.report(errors.ascription(dims.span, dims.span, text, "", fault))
+        return _believed(claimed)
     for size, claim, item in zip(found, claimed, dims.items, strict=True):
         note = _disagreement(state, size, claim)
         if note is not None:
-            state.report(errors.ascription(item.span, dims.span, text, str(type), note))
-            return
+            state.report(errors.ascription(item.span, dims.span, text, note, fault))
+            return _believed(claimed)
+    return type
+
+
+def _believed(claimed: tuple[Any, ...]) -> Type:
+    sizes: list[Any] = [c.size.floordiv(c.divisor) if isinstance(c, Ratio) else c for c in claimed]
+    if any(not isinstance(s, Size) and (type(s) is not int or s < 1) for s in sizes):
+        return UNKNOWN
+    if not isinstance(sizes[0], int) or len(sizes) not in (1, 3):
+        return UNKNOWN
+    return FeatureMap(*sizes) if len(sizes) == 3 else Vector(sizes[0])
 
 
 def _disagreement(state: State, size: Any, claim: Any) -> str | None:

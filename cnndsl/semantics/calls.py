@@ -246,10 +246,9 @@ class Caller(Evaluator):
             at_top = frame is None or frame.parent is None
             state.report(replace(found, path=path) if at_top and not op.join else found)
             return None
-        shared = sharing and self._shares(op, xs, path, span)
-        if sharing and not shared:
+        if sharing and not op.join and not self._shares(op, xs, path, span):
             return None
-        return state.add(op, ids, type, path, span, env.activation.frame, shared)
+        return state.add(op, ids, type, path, span, env.activation.frame, sharing)
 
     def _shares(self, op: Op, xs: Sequence[Any], path: str, span: Span) -> bool:
         """Whether a second application under ``path`` can use the first one's weights."""

@@ -5,12 +5,13 @@ One constructor per diagnostic; rules of operators (``RuleError``) are translate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cnndsl.diagnostics import Diagnostic, Edit, Fix, Label
 from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.ops.base import RuleError
-from cnndsl.semantics.faults import RuleFault
+from cnndsl.ops.types import UNKNOWN, Type, Unknown, channels_of
+from cnndsl.semantics.faults import ClaimFault, RuleFault
 from cnndsl.source import Span
 
 _RULE_CODES = {
@@ -208,9 +209,23 @@ def rule(fault: RuleFault) -> Diagnostic:
     """An operator's rule, at the parameter, operand or step that broke it."""
     error = fault.error
     notes = (error.note,) if error.note else ()
-    labels: tuple[Label, ...] = (Label(fault.place, ""),)
+    labels = (Label(fault.place, ""), *_channels_from(fault))
     code = _RULE_CODES.get(error.rule, "E0303")
     return Diagnostic(code, error.message, labels, notes=notes, help=error.help, cause=fault)
+
+
+def _channels_from(fault: RuleFault) -> Iterator[Label]:
+    """Where the number of channels that does not fit was made."""
+    steps = fault.before if fault.error.rule in ("channels", "groups") else ()
+    for step, earlier in zip(reversed(steps), reversed(steps[:-1]), strict=False):
+        made, before = (_channels(node.type) for node in (step, earlier))
+        if made != before and step.span is not None and step.span != fault.span:
+            yield Label(step.span, f"{made} channels come from here")
+            return
+
+
+def _channels(type: Type) -> object:
+    return UNKNOWN if isinstance(type, Unknown) else channels_of(type)
 
 
 def join_of_kinds(sign: str, labels: tuple[Label, ...], fault: object) -> Diagnostic:
@@ -227,11 +242,14 @@ def join_rule(error: RuleError, labels: tuple[Label, ...], fault: object) -> Dia
     return Diagnostic(code, error.message, labels, notes=notes, help=error.help, cause=fault)
 
 
-def ascription(span: Span, dims: Span, claimed: str, found: str, note: str) -> Diagnostic:
+def ascription(span: Span, dims: Span, claimed: str, note: str, fault: ClaimFault) -> Diagnostic:
+    found = str(fault.before[-1].type)
     notes = (note,) if note else ()
-    message = f"this is {found}, not {claimed}"
     fix = Fix("say what it is", (Edit(dims, found),))
-    return Diagnostic("E0406", message, (Label(span, ""),), notes=notes, fixes=(fix,))
+    message = f"this is {found}, not {claimed}"
+    return Diagnostic(
+        "E0406", message, (Label(span, ""),), notes=notes, fixes=(fix,), cause=fault
+    )
 
 
 def bad_where(span: Span, message: str) -> Diagnostic:

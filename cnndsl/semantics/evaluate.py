@@ -43,6 +43,8 @@ class Evaluator:
             value = env.find(name)
             if value is None:
                 return "layer" if name == "in" else name_kind(name, env.scope)
+            if isinstance(value, Unknown):
+                return None
             return "layer" if isinstance(value, Wires | Layer | Function) else "number"
 
         return kind_of(expr, look, env.scope)

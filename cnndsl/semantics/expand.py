@@ -251,7 +251,10 @@ class Expander(Applier):
         flow = yield self.run(expr.body, env, flow, space, label)
         if self.one_wire(flow, expr.span, "an ascription"):
             claimed = yield self._items(expr.dims, env)
-            check_ascription(self.state, self.state.nodes[flow.ids[0]].type, claimed, expr.dims)
+            node = self.state.nodes[flow.ids[0]]
+            believed = check_ascription(self.state, node, claimed, expr.dims)
+            if believed is not node.type:
+                return self.state.failed(expr.dims.span, believed, flow.ids)
         return flow
 
     def _emitted(

@@ -33,6 +33,13 @@ class RuleFault(NamedTuple):
         return self.places.get(self.error.param or "", self.span)
 
 
+class ClaimFault(NamedTuple):
+    """An ascription that is wrong: the sizes it claims, and the steps that lead to it."""
+
+    claimed: tuple[Any, ...]
+    before: tuple[Node, ...]
+
+
 def trail(nodes: Mapping[int, Node], last: int) -> tuple[Node, ...]:
     """The steps that lead to a value along first inputs, in order."""
     steps = [nodes[last]]

@@ -301,7 +301,17 @@ def _steps(fault: JoinFault) -> dict[Span, str]:
             for other in behind if len(behind) <= _SHOWN else ():
                 _note(later, other)
     found = {s: f"the paths part here: {change_in_words(c)}" for s, c in parting.items()}
-    return found | {s: change_in_words(c) for s, c in later.items() if s not in found}
+    found |= {s: change_in_words(c) for s, c in later.items() if s not in found}
+    calls = (c and _call(c.node, fault.frame) for m in fault.mismatches for c in m.parting)
+    return found | {tail(s): "through this call" for s in calls if s and tail(s) not in found}
+
+
+def _call(node: Node, frame: Frame | None) -> Span | None:
+    """Where the join's own text calls what a step of another block stands in."""
+    around = node.frame if node.frame is not frame else None
+    while around is not None and around.parent is not frame:
+        around = around.parent
+    return around.span if around else None
 
 
 def _note(places: dict[Span, list[Change]], change: Change) -> None:

@@ -64,13 +64,13 @@ class Net(Expander):
         graph = None
         try:
             run(self._expand())
-            if not state.found.failed:
+            if not state.found.failed and not state.broken:
                 _splice(state)
                 graph = self._graph()
                 run(self._budgets(graph))
         except Stop:
             pass
-        failed = state.found.failed
+        failed = state.found.failed or state.broken
         return Expansion(
             None if failed else graph, state.found.all, tuple(state.choices), state.choice_nodes,
             state.spent,

@@ -67,6 +67,8 @@ class State:
         self.found = Collector()
         self.frame: Frame | None = None
         """The call whose text is being expanded: reports name it."""
+        self.broken = False
+        """Some value is missing: what was built is no network."""
         self.multiplier = 1
         self._inferred: dict[tuple[Op, tuple[Type, ...]], Type] = {}
         self._biased: dict[tuple[Op, bool], Op] = {}
@@ -146,10 +148,10 @@ class State:
         path: str,
         span: Span,
         frame: Frame | None,
-        shared: bool = False,
+        again: bool = False,
     ) -> Node:
         self.charge(span)
-        node = Node(self._next, op, inputs, type, path, span, frame, shared)
+        node = Node(self._next, op, inputs, type, path, span, frame, again)
         self.nodes[node.id] = node
         self._next += 1
         if not op.join:
@@ -174,9 +176,15 @@ class State:
     def next_id(self) -> int:
         return self._next
 
-    def failed(self, span: Span) -> Flow:
-        """A wire of unknown type, for what an error left without a value."""
-        return Flow((self.add(FAILED, (), UNKNOWN, "", span, None).id,))
+    def failed(
+        self, span: Span, believed: Type = UNKNOWN, inputs: tuple[int, ...] = ()
+    ) -> Flow:
+        """A wire for what an error left without a value; its type is unknown, or believed.
+
+        The error may have been found before: a name that nobody knows, say.
+        """
+        self.broken = True
+        return Flow((self.add(FAILED, inputs, believed, "", span, self.frame).id,))
 
     def types(self, ids: Sequence[int]) -> list[Type]:
         return [self.nodes[i].type for i in ids]

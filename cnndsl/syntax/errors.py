@@ -8,9 +8,16 @@ from cnndsl.source import Span
 _OPENERS = {")": "(", "]": "[", "}": "{"}
 
 
-def unexpected(span: Span, found: str, expected: str, help: str = "") -> Diagnostic:
+def unexpected(
+    span: Span, found: str, expected: str, help: str = "", early: Span | None = None
+) -> Diagnostic:
+    """``early``: where a result starts although more is to come."""
     message = f"expected {expected}, found {found}" if expected else f"unexpected {found}"
-    return Diagnostic("E0101", message, (Label(span, ""),), help=help)
+    labels: tuple[Label, ...] = (Label(span, ""),)
+    if early is not None:
+        labels += (Label(early, "a result starts here: is a sign missing before it?"),)
+        help = "a `let` stands before all results"
+    return Diagnostic("E0101", message, labels, help=help)
 
 
 def bad_character(span: Span) -> Diagnostic:

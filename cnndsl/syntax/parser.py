@@ -10,7 +10,7 @@ from cnndsl.source import Source, Span
 from cnndsl.syntax import ast, errors
 from cnndsl.syntax.build import Builder, Misuse, TooDeep
 from cnndsl.syntax.lalr import Machine, Unexpected
-from cnndsl.syntax.scan import Scan, scan
+from cnndsl.syntax.scan import Scan, Token, scan
 from cnndsl.syntax.tables import load
 from cnndsl.syntax.words import describe_expected, describe_found, hint
 
@@ -81,7 +81,31 @@ def _explain(
     token, before = scanned.tokens[at], scanned.tokens[at - 1].text[-1]
     found = describe_found(problem.terminal, token.text)
     span = Span(source, token.start, token.end)
-    return errors.unexpected(span, found, expected, hint(problem.terminal, before))
+    earlier = _juxtaposed(scanned.tokens[chunk[0] : at]) if token.kind == "name" else None
+    start = Span(source, earlier.start, earlier.end) if earlier else None
+    return errors.unexpected(span, found, expected, hint(problem.terminal, before), start)
+
+
+def _juxtaposed(tokens: list[Token]) -> Token | None:
+    """The token behind the last `let` at which its value ends and a result starts.
+
+    When more is to come, mostly a sign is missing there.
+    """
+    last = max((i for i, token in enumerate(tokens) if token.text == "let"), default=None)
+    depth = 0
+    for i in range(len(tokens) if last is None else last + 3, len(tokens)):
+        before, token = tokens[i - 1], tokens[i]
+        depth += (before.kind == "open") - (before.kind == "close")
+        ends = before.kind in ("number", "close") or _is_atom(before)
+        if not depth and ends and (token.kind in ("name", "number") or token.text == "("):
+            called = before.kind == "name" and token.end == before.end + 1
+            if not called and (token.kind != "name" or _is_atom(token)):
+                return token
+    return None
+
+
+def _is_atom(token: Token) -> bool:
+    return token.kind == "name" and (token.text in ("id", "none") or token.text not in keywords())
 
 
 def _end(source: Source, scanned: Scan, last: int) -> Span:

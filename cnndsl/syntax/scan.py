@@ -237,5 +237,8 @@ def _brackets(
             if opener.text != _CLOSES[token.text]:
                 return partial(errors.stray_bracket, span, Span(source, opener.start, opener.end))
     if opened:
-        return partial(errors.unclosed_bracket, Span(source, opened[-1].start, opened[-1].end))
+        from cnndsl.syntax.brackets import likely_unclosed
+
+        opener = likely_unclosed(tokens) or opened[-1]
+        return partial(errors.unclosed_bracket, Span(source, opener.start, opener.end))
     return None

@@ -90,7 +90,11 @@ def check(case: Case) -> tuple[Diagnostic, ...]:
 
 def report(text: str) -> Mapping[str, str]:
     """The kind of the corpus: every diagnostic in full."""
-    return {"output": render_all(check(parse(text)))}
+    return {"output": rendered(parse(text))}
+
+
+def rendered(case: Case) -> str:
+    return render_all(check(case))
 
 
 def applied(fix: Fix) -> dict[Source, str]:

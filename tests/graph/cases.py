@@ -43,6 +43,11 @@ net N: [8, H, W] = conv1: conv(8, 3) -> emit[train] aux1: (gap -> flatten -> fc:
   -> relu -> emit mid: id -> emit aux2: conv(3, 1) -> conv2: conv(4, 1)""",
     "heads and results": "net N: [8, H, W] = relu -> emit e: (conv(2, 1) -> relu), gap, in",
     "again": "net N: [8, H, W] = t: conv(8, 3) -> bn -> relu -> again t -> tanh -> again t",
+    "again from a group": """
+net N: [8, H, W] = t: conv(8, 3) -> g: (conv(8, 1) -> again t -> relu -> h: (again t) -> tanh)""",
+    "again before a norm": """
+net N: [8, H, W] = n: bn -> conv(8, 3, bias=no) -> again n -> conv(8, 3) -> again n
+  -> t: conv(8, 1) -> bn -> again t -> bn""",
     "again a group": """
 net N: [8, H, W] =
   tower: (c1: conv(8, 3) -> bn -> relu + id) -> gap -> again tower -> again tower.c1""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from cnndsl.ops.types import FeatureMap
 from tests.graph.cases import CASES
 from tests.ops.cases import CASES as OPERATORS
 from tests.ops.cases import read
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.cnn"))
 
 
 def graph(text: str, **limits: int) -> Graph:
@@ -27,6 +30,14 @@ def test_what_is_printed_reads_back_to_the_same_graph(name: str) -> None:
     after = graph(print_graph(before))
     verify(after)
     assert after.signature() == before.signature()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_reads_back(path: Path) -> None:
+    program = cnndsl.load(path)
+    for name in program.nets:
+        before = program.net(name).graph
+        assert graph(print_graph(before)).signature() == before.signature()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,7 +16,7 @@ from cnndsl.ops.congruence import Valid
 from cnndsl.ops.types import UNKNOWN, FeatureMap
 from tests.graph.cases import CASES
 
-TEXT = "net N: [8, H, W] = t: conv(8, 3) -> bn -> (id + in) -> again t -> emit e: relu"
+TEXT = "net N: [8, H, W] = t: conv(8, 3) -> bn -> (id + in) -> again t -> emit e: relu -> u: (gap)"
 
 
 def fresh() -> Graph:
@@ -84,6 +84,7 @@ DAMAGES: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "two modules at one path": (put("bn", path="t"), "its path is that of %1"),
     "a share without an owner": (again(path="u"), "nobody owns"),
     "a share of another operator": (again(op=op("conv", 8, 5)), "another operator"),
+    "a namespace that was left": (put("bn", path="u.0.0"), "its namespace was left"),
     "another type": (put("bn", type=FeatureMap(8, 3, 3)), "inference gives [8, H, W]"),
     "no type": (put("bn", type=UNKNOWN), "unknown"),
     "a rule that does not hold": (put("add", op=op("flatten")), "a rule does not hold"),
@@ -118,6 +119,6 @@ def test_sharing_needs_equal_weights() -> None:
     assert [d.code for d in found] == ["E0207"]  # the text cannot make such a graph
     sound = cnndsl.loads("net N: [8, H, W] = t: bn -> conv(4, 1) -> u: bn").net().graph
     last = list(sound)[-1]
-    last.path, last.shared = "t", True
+    last.path, last.again = "t", True
     with pytest.raises(InternalError, match="other weights"):
         verify(sound)

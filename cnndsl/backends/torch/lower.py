@@ -70,7 +70,8 @@ class _Lowering:
             if step.scope is not None:
                 inner = self._block(step.scope.path)
                 assert isinstance(inner, Block)
-                self.calls(inner, step.scope)
+                if not step.repeats:
+                    self.calls(inner, step.scope)
             block._calls.append(self._call(step, scope.path))
 
     def _call(self, step: Step, here: str) -> Call:

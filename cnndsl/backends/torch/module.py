@@ -53,8 +53,7 @@ class Block(nn.Module):
 
     def _run(self, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
         if self._reads is None:
-            message = "this namespace does not run by itself: its layers are applied more than once"
-            raise TypeError(message + ", or between others, by the network")
+            raise TypeError("nothing in this namespace is needed for an output of the network")
         if len(inputs) != len(self._reads):
             raise TypeError(f"{len(self._reads)} inputs are needed, got {len(inputs)}")
         values: dict[int, Any] = dict(zip(self._reads, inputs, strict=True))

@@ -1,27 +1,34 @@
 """A graph as nested sequences of calls: one sequence per namespace, torch-free.
 
-Nodes are made in the order of the text, so a namespace's nodes stand together and can run
-as a unit with wires in and out. Where they do not (`again` reaches into a namespace that was
-left), the namespace only holds its modules, and its parent runs them.
+The steps of a namespace stand together and run as a unit, with wires in and out. What
+`again` repeats is a second call of that unit, or calls of its modules one by one where the
+repetition differs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from cnndsl.graph.cost import inference_nodes
 from cnndsl.graph.model import Graph, Node
+from cnndsl.graph.spaces import around, spaces
 
 
 @dataclass
 class Step:
-    """One call: a node, or a whole namespace. ``reads`` and ``writes`` are node ids."""
+    """One call: of a node, or of a whole namespace. ``reads`` and ``writes`` are node ids.
+
+    ``repeats``: the namespace has been called before, with its own ids.
+    """
 
     reads: list[int]
     writes: list[int]
     node: Node | None = None
     scope: Scope | None = None
+    repeats: bool = False
     train: bool = False
     release: list[int] = field(default_factory=list)
 
@@ -36,81 +43,109 @@ class Scope:
     steps: list[Step] = field(default_factory=list)
 
 
+class Unit(NamedTuple):
+    """A namespace that is planned, with its nodes in order."""
+
+    scope: Scope
+    nodes: Sequence[Node]
+
+
 def plan(graph: Graph) -> Scope:
     """The root scope: reads the graph's inputs, writes its outputs."""
-    running = inference_nodes(graph)
-    last_read = {i: max(readers, default=-1) for i, readers in graph.consumers().items()}
-    nodes = [node for node in graph if node.inputs]
     needed = graph.reaching(output.node for output in graph.outputs)
-    live = [node for node in nodes if node.id in needed]
-    split = _scattered(live)
-    planner = _Planner(last_read, running, {o.node for o in graph.outputs}, split)
-    root = planner.scope("", live)
+    live = [node for node in graph if node.inputs and node.id in needed]
+    root = _Planner(graph, live).scope("", live)
     root.inputs = [node.id for node in graph.inputs]
     root.outputs = [output.node for output in graph.outputs]
     return root
 
 
-def owner(node: Node) -> str:
-    """The namespace that holds the node's module."""
-    return node.path.rpartition(".")[0]
-
-
-def _scattered(nodes: list[Node]) -> set[str]:
-    """Namespaces whose nodes do not stand together, or run more than once."""
-    seen: set[str] = set()
-    scattered: set[str] = set()
-    previous: list[str] = []
-    for node in nodes:
-        parts = owner(node).split(".") if owner(node) else []
-        here = [".".join(parts[: i + 1]) for i in range(len(parts))]
-        if node.shared:
-            scattered.update(here)
-        scattered.update(path for path in here if path in seen and path not in previous)
-        seen.update(here)
-        previous = here
-    return scattered
-
-
 class _Planner:
-    def __init__(
-        self, last_read: dict[int, int], running: set[int], results: set[int], split: set[str]
-    ) -> None:
-        self.last_read, self.running, self.results = last_read, running, results
-        self.split = split
+    def __init__(self, graph: Graph, live: Sequence[Node]) -> None:
+        self.running = inference_nodes(graph)
+        self.results = {output.node for output in graph.outputs}
+        self.last_read = {i: max(readers, default=-1) for i, readers in graph.consumers().items()}
+        self.spaces = {n.id: space for n, space in zip(live, spaces(live), strict=True)}
+        self.units: dict[str, Unit] = {}
 
-    def scope(self, path: str, nodes: list[Node]) -> Scope:
+    def scope(self, path: str, nodes: Sequence[Node]) -> Scope:
         """The steps of one namespace's nodes, children grouped."""
         scope = Scope(path)
         made = {node.id for node in nodes}
-        reads = dict.fromkeys(i for node in nodes for i in node.inputs if i not in made)
-        scope.inputs = list(reads)
-        last = nodes[-1].id if nodes else -1
-        scope.outputs = [i for i in made if self.last_read[i] > last or i in self.results]
-        scope.outputs.sort()
+        scope.inputs = list(
+            dict.fromkeys(i for node in nodes for i in node.inputs if i not in made)
+        )
+        scope.outputs = [node.id for node in nodes if self._leaves(node.id, nodes[-1].id)]
         for child, group in groupby(nodes, key=lambda node: self._child(path, node)):
             members = list(group)
             if child:
                 inner = self.scope(child, members)
-                train = not any(node.id in self.running for node in members)
-                step = Step(inner.inputs, inner.outputs, scope=inner, train=train)
-                scope.steps.append(step)
+                self.units[child] = Unit(inner, members)
+                scope.steps.append(self._call(inner, members))
             else:
-                scope.steps.extend(
-                    Step(list(n.inputs), [n.id], node=n, train=n.id not in self.running)
-                    for n in members
-                )
+                scope.steps.extend(self._here(members))
         self._release(scope)
         return scope
 
+    def _leaves(self, i: int, last: int) -> bool:
+        """Whether a value is read behind the node ``last``."""
+        return self.last_read[i] > last or i in self.results
+
     def _child(self, path: str, node: Node) -> str:
         """The child namespace that runs this node for ``path``; "" when ``path`` does itself."""
-        space = owner(node)
+        space = self.spaces[node.id]
         if space == path:
             return ""
-        prefix = f"{path}." if path else ""
-        child = prefix + space[len(prefix) :].split(".")[0]
-        return "" if child in self.split else child
+        start = len(path) + 1 if path else 0
+        end = space.find(".", start)
+        return space if end < 0 else space[:end]
+
+    def _call(self, scope: Scope, nodes: Sequence[Node]) -> Step:
+        return Step(scope.inputs, scope.outputs, scope=scope, train=self._trains(nodes))
+
+    def _trains(self, nodes: Sequence[Node]) -> bool:
+        """Whether nothing of it runs in eval mode."""
+        return not any(node.id in self.running for node in nodes)
+
+    def _here(self, nodes: Sequence[Node]) -> Iterator[Step]:
+        """Calls of nodes one by one, or of the units that they repeat."""
+        at = 0
+        while at < len(nodes):
+            node = nodes[at]
+            step, count = self._repetition(nodes, at) if node.again else (None, 1)
+            yield step or Step(list(node.inputs), [node.id], node=node, train=self._trains([node]))
+            at += count
+
+    def _repetition(self, nodes: Sequence[Node], at: int) -> tuple[Step | None, int]:
+        """A second call of the largest unit whose nodes these are, and their number."""
+        for space in reversed(list(around(nodes[at].space))):
+            unit = self.units.get(space)
+            if unit is not None:
+                step = self._repeated(unit, nodes[at : at + len(unit.nodes)])
+                if step is not None:
+                    return step, len(unit.nodes)
+        return None, 1
+
+    def _repeated(self, unit: Unit, nodes: Sequence[Node]) -> Step | None:
+        """The call of ``unit`` that does what ``nodes`` do, if there is one."""
+        if len(nodes) != len(unit.nodes):
+            return None
+        wires: dict[int, int] = {}
+        for first, node in zip(unit.nodes, nodes, strict=True):
+            if not node.again or (first.op, first.path) != (node.op, node.path):
+                return None
+            if len(first.inputs) != len(node.inputs):
+                return None
+            for before, now in zip(first.inputs, node.inputs, strict=True):
+                if wires.setdefault(before, now) != now:
+                    return None
+            wires[first.id] = node.id
+        scope = unit.scope
+        given = {wires[i] for i in scope.outputs}
+        if any(self._leaves(n.id, nodes[-1].id) and n.id not in given for n in nodes):
+            return None
+        reads, writes = ([wires[i] for i in ids] for ids in (scope.inputs, scope.outputs))
+        return Step(reads, writes, scope=scope, repeats=True, train=self._trains(nodes))
 
     def _release(self, scope: Scope) -> None:
         """Each value is dropped after the last step that reads it."""
