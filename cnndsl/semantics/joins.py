@@ -317,7 +317,7 @@ def _call(node: Node, frame: Frame | None) -> Span | None:
 def _note(places: dict[Span, list[Change]], change: Change) -> None:
     if change.node.span is not None:
         known = places.setdefault(tail(change.node.span), [])
-        if all(change.axis != c.axis for c in known):
+        if all((change.axis, change.after) != (c.axis, c.after) for c in known):
             known.append(change)
 
 
