@@ -27,3 +27,12 @@ def every_graph_is_verified() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Net, "_graph", verified)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_rewrite_is_measured() -> Iterator[None]:
+    """Before and after are the same function, for every application in every test."""
+    from tests.passes.hook import measuring
+
+    with measuring():
+        yield

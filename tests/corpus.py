@@ -22,6 +22,7 @@ from cnndsl.source import Source
 from cnndsl.syntax.formatter import format_source
 from tests.cli.runner import transcript
 from tests.errors.reports import report
+from tests.passes.reports import rewritten
 
 FOLDER = Path(__file__).parent / "corpus"
 _HEADING = re.compile(r"^--- (.+)\n", re.MULTILINE)
@@ -41,6 +42,7 @@ KINDS: dict[str, Kind] = {
     "cli": transcript,
     "errors": report,
     "fmt": formatted,
+    "passes": rewritten,
 }
 
 

@@ -23,13 +23,16 @@ LAYERS = [
     {"graph"},
     {"semantics"},
     {"repair"},
+    {"weights"},
+    {"passes"},
+    {"engines"},
     {"backends", "views"},
-    {"compiler"},
+    {"compilation", "space", "program", "compiler"},
     {"__init__"},
     {"cli", "__main__"},
 ]
 STRANGERS = [("ops", "syntax"), ("syntax", "ops"), ("views", "backends"), ("backends", "views")]
-TORCH_HOMES = {"backends/torch", "ops/modules.py"}
+TORCH_HOMES = {"backends/torch", "engines/", "ops/modules.py", "weights/evaluate.py"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PYTHON = sorted(p for p in ROOT.rglob("*.py") if not {".venv", ".venv-ci"} & set(p.parts))

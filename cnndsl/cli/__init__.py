@@ -6,11 +6,17 @@ Reports and artefacts go to stdout, diagnostics and progress to stderr. Exit cod
 
 from __future__ import annotations
 
+import sys
+
 from cnndsl.cli.app import app
+from cnndsl.cli.memory import UNBOUNDED, bound
 
 
 def main() -> None:
     """The ``cnndsl`` script; ends the process."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if command not in UNBOUNDED:
+        bound()
     app.main(prog_name="cnndsl")
 
 

@@ -10,12 +10,14 @@ from typing import Any, NoReturn
 import click
 
 import cnndsl
-from cnndsl.cli.terminal import error, prepare
+from cnndsl.cli.memory import lift
+from cnndsl.cli.terminal import err, error, prepare
 from cnndsl.diagnostics import CnnError
 
 COMMANDS = ("check", "compile", "fmt", "summary", "explain", "ops", "new", "doctor")
 OK, WRONG, FAILED, INTERRUPTED = 0, 1, 2, 130
 _BACKTRACE = "--backtrace"
+_MORE_MEMORY = "`--limit memory=BYTES` moves this limit where a command reads a file."
 
 
 class App(click.Group):
@@ -71,6 +73,7 @@ def _takes_backtrace(words: list[str]) -> bool:
 
 def _told(problem: Exception, backtrace: bool) -> int:
     """Says what went wrong on stderr; the exit code."""
+    held = lift() if isinstance(problem, MemoryError) else None
     if backtrace and not isinstance(problem, click.exceptions.Exit):
         import traceback
 
@@ -85,19 +88,32 @@ def _told(problem: Exception, backtrace: bool) -> int:
 
         report(problem.diagnostics)
         return WRONG
-    if isinstance(problem, click.UsageError):
-        hint = f"\nTry `{problem.ctx.command_path} --help`." if problem.ctx else ""
-        error(problem.format_message(), hint)
-    elif isinstance(problem, click.ClickException):
-        error(problem.format_message())
+    if isinstance(problem, click.ClickException):
+        _refuse(problem)
     elif isinstance(problem, OSError):
         name = f"{problem.filename}: " if problem.filename is not None else ""
         error(f"{name}{(problem.strerror or str(problem)).lower()}")
     elif isinstance(problem, MemoryError):
-        error("not enough memory")
+        _tell_bound(held)
     else:
         _own_up(problem)
     return FAILED
+
+
+def _refuse(problem: click.ClickException) -> None:
+    if isinstance(problem, click.exceptions.NoArgsIsHelpError):
+        err(problem.format_message())  # the list of commands, which is no error's text
+        return
+    context = problem.ctx if isinstance(problem, click.UsageError) else None
+    hint = f"\nTry `{context.command_path} --help`." if context else ""
+    error(problem.format_message(), hint)
+
+
+def _tell_bound(held: int | None) -> None:
+    if held is None:
+        error("not enough memory")
+    else:
+        error(f"this takes more than {held:,} bytes of memory", f"\n{_MORE_MEMORY}")
 
 
 def _own_up(problem: Exception) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnndsl.cli.app import OK, WRONG
+from cnndsl.cli.execution import Execution, execution_options
 from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report
+from cnndsl.cli.report import report, write_json
 from cnndsl.cli.terminal import err, line
 from cnndsl.compiler import Compilation
 from cnndsl.diagnostics.display import escape
@@ -43,36 +44,41 @@ _DRAWN, _NOTHING = "random", "none"
 @click.option("--weights", metavar="FILE", help="A .safetensors file; without it they are random.")
 @click.option("-o", "output", metavar="OUT.pt2", help="Write a torch.export program (-: stdout).")
 @click.option("--force", is_flag=True, help="Replace OUT.pt2 even if something else wrote it.")
-@click.option(
-    "--optimize", type=int, default=0, metavar="LEVEL",
-    help="0, the plain PyTorch module; this version has no other.",
-)  # fmt: skip
+@click.option("--explain", is_flag=True, help="Say what the optimiser did, by source line.")
+@click.option("--json", "as_json", is_flag=True, help="--explain for programs, on stdout.")
+@execution_options
 @network_options
 @source_options
 def command(
     file: str, picture: str, batch: int, seed: int, weights: str | None, output: str | None,
-    force: bool, optimize: int, wanted: Wanted, root: str | None, limits: Limits,
+    force: bool, explain: bool, as_json: bool, execution: Execution, wanted: Wanted,
+    root: str | None, limits: Limits,
 ) -> int:  # fmt: skip
     """Compile a net to a PyTorch module, run it, and say what came out and how long it took.
 
     Sizes left open are 224, or the next valid size; fix them with --at. -o also writes a
-    program that PyTorch loads without cnndsl, for any batch.
+    program that PyTorch loads without cnndsl, for any batch: the plain module. With
+    --explain --run none nothing is built or run.
     """
-    if optimize != 0:
-        raise Failure(f"--optimize {optimize}: this version has level 0, the plain module, only")
+    _refuse(explain, as_json, execution, output)
     net = wanted.compilation(open_program(file, root, limits))
     report(net.diagnostics)
     if not net.ok:
         return WRONG
     _claim(output, force)
-    say = err if output == STDIN else line  # what goes to stdout must be the program alone
+    # What goes to stdout must be the program, or the report for programs, alone.
+    say = err if output == STDIN or as_json else line
     if net.open_choices:
         net.compile()  # raises, and says how to choose
     from cnndsl.views.facts import facts_line
 
     say(facts_line(net.graph))
-    session = _Session(net, batch, seed, say)
+    session = _Session(net, batch, seed, say, execution)
     photograph = session.read(picture)
+    if explain:
+        session.explain(as_json)
+        if picture == _NOTHING and output is None:
+            return OK
     try:
         network = session.build(weights)
         inputs = session.inputs(photograph)
@@ -87,6 +93,16 @@ def command(
     return OK
 
 
+def _refuse(explain: bool, as_json: bool, execution: Execution, output: str | None) -> None:
+    """Options that do not go together."""
+    if as_json and not explain:
+        raise Failure("--json goes with --explain")
+    if explain and not execution.optimize:
+        raise Failure("--explain goes with --optimize 1: at 0 nothing is rewritten")
+    if as_json and output == STDIN:
+        raise Failure("--json and -o - would both write to stdout")
+
+
 def _claim(output: str | None, force: bool) -> None:
     """Whether the output may be written, before anything takes long."""
     if output is None or output == STDIN:
@@ -94,6 +110,8 @@ def _claim(output: str | None, force: bool) -> None:
             raise Failure("a program is no text for a screen: redirect stdout, or give -o a name")
         return
     path = Path(output)
+    if path.is_dir():
+        raise Failure(f"cannot write {output}: is a directory")
     if path.suffix != ".pt2":
         raise Failure(f"-o writes a torch.export program: call it {path.with_suffix('.pt2')}")
     if not path.parent.is_dir():
@@ -114,6 +132,16 @@ class _Session:
     batch: int
     seed: int
     say: Callable[[str], None]
+    execution: Execution
+
+    def explain(self, as_json: bool) -> None:
+        """What the optimiser does, in words or for programs."""
+        self.execution.check()
+        found = self.net.explain(engine=self.execution.engine)
+        if as_json:
+            write_json(found.to_json())
+        else:
+            self.say(found.text())
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each input, with the batch, at the sizes that reports use."""
@@ -149,7 +177,7 @@ class _Session:
             return self.net.compile()  # which says what is missing
         imported = time.perf_counter()
         torch.manual_seed(self.seed)
-        network = self.net.compile().eval()
+        network = self.execution.compile(self.net).eval()
         built = time.perf_counter()
         said = f"random weights, seed {self.seed}"
         if weights is not None:
@@ -192,7 +220,7 @@ class _Session:
         self.say(f"ran on {source}")
         self.say(
             f"first run {_seconds(trial.first)}, then {_seconds(trial.later)} "
-            f"(median of {trial.repeats})"
+            f"(median of {trial.repeats}), computed by {trial.by}"
         )
         for name, value in trial.outputs.items():
             self.say(f"{name}: {_described(value)}")

@@ -20,7 +20,7 @@ from cnndsl.limits import DEFAULT_LIMITS
 
 SCHEMA = "cnndsl.doctor/1"
 _NEEDED = ("click", "lark", "networkx", "numpy", "pillow", "safetensors", "torch")
-_OPTIONAL = ("triton", "onnx", "onnxruntime")
+_OPTIONAL = ("triton", "onnx", "onnxruntime", "openvino")
 
 
 @click.command("doctor")
@@ -56,10 +56,11 @@ def examine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "packages": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
         "devices": devices,
+        "engines": _engines(),
         "plugins": sorted(f"{e.name} ({e.value})" for e in entry_points(group=GROUP)),
         "operators": {"own": own, "from_plugins": len(catalogue()) - own},
         "limits": asdict(DEFAULT_LIMITS),
-        "cache": None,
+        "cache": _cache(),
         "problems": problems,
     }
 
@@ -84,16 +85,41 @@ def _devices() -> tuple[list[str], list[str]]:
     return devices, []
 
 
+def _engines() -> dict[str, str | None]:
+    """Why each engine cannot run, None where it can; nothing runs without torch."""
+    try:
+        from cnndsl.engines.choose import ENGINES
+    except Exception:  # told as a problem already
+        return {}
+    return {name: engine.absent() for name, engine in ENGINES.items()}
+
+
+def _cache() -> str | None:
+    """The folder where ``engine="auto"`` notes what was fastest; None without one."""
+    from cnndsl.engines.memory import folder
+
+    try:
+        return str(folder())
+    except RuntimeError:  # this user has no home
+        return None
+
+
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"cnndsl    {found['cnndsl']}, Python {found['python']}, {escape(found['system'])}"
     packages = (f"{name} {known or 'not installed'}" for name, known in found["packages"].items())
     yield f"packages  {', '.join(packages)}"
     yield f"devices   {escape('; '.join(found['devices'])) or 'none'}"
+    there = [name for name, absent in found["engines"].items() if absent is None]
+    yield f"engines   {', '.join(there) or 'none'}"
+    for name, absent in found["engines"].items():
+        if absent is not None:
+            yield f"          not {name}: {absent}"
     operators = found["operators"]
     yield f"operators {operators['own']} own, {operators['from_plugins']} from plug-ins"
     yield f"plug-ins  {escape(', '.join(found['plugins'])) or 'none'}"
     yield f"limits    {', '.join(f'{name} {value:,}' for name, value in found['limits'].items())}"
-    yield "cache     none: this version keeps nothing between runs"
+    cache = found["cache"]
+    yield f"cache     {escape(cache)}, written by engine=auto alone" if cache else "cache     none"
     for problem in found["problems"]:
         yield f"problem   {escape(problem)}"
     if not found["problems"]:

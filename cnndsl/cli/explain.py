@@ -16,7 +16,7 @@ def command(code: str | None) -> int:
 
     Without CODE, every code is listed.
     """
-    from cnndsl.diagnostics.explain import codes, explanation, suggest_code, title
+    from cnndsl.diagnostics.explain import codes, explanation, suggest_codes, title
 
     if code is None:
         for known in codes():
@@ -24,7 +24,7 @@ def command(code: str | None) -> int:
         return OK
     page = explanation(code)
     if page is None:
-        near = suggest_code(code)
+        near = " or ".join(", ".join(suggest_codes(code)).rsplit(", ", 1))
         tail = f", did you mean {near}?" if near else "; `cnndsl explain` lists them all"
         raise Failure(f"no code `{code}`{tail}")
     out(page)

@@ -37,18 +37,24 @@ def find_files(names: Sequence[str]) -> list[str]:
 def _below(folder: str) -> Iterator[str]:
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(path, name) for name in sorted(files) if name.endswith(".cnn"))
+        found = (os.path.join(path, name) for name in sorted(files) if name.endswith(".cnn"))
+        # a pipe nobody writes to would be waited for; a link to nothing is told when it is read
+        yield from (name for name in found if os.path.isfile(name) or not os.path.exists(name))
 
 
 def open_program(
     name: str, root: str | None, limits: Limits, stdin_name: str | None = None
 ) -> Program:
     """The program of a file, or of stdin for ``-``. A bad text is the program's business."""
+    if not name:
+        raise Failure("an empty name is no file")
     if name != STDIN:
         try:
             return cnndsl.load(name, root=root, limits=limits)
         except OSError as problem:
             raise Failure(f"cannot read {name}: {words(problem)}") from problem
+    if sys.stdin is None:
+        raise Failure("cannot read stdin: it is closed")
     data = sys.stdin.buffer.read(limits.file_bytes + 1)
     if root is None and stdin_name is not None:
         root = str(Path(stdin_name).parent)

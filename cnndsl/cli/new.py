@@ -26,6 +26,8 @@ TEMPLATES = ("classifier", "residual", "segmentation")
 def command(name: str, template: str) -> int:
     """Write NAME.cnn with a network that checks clean; an existing file is never touched."""
     path = Path(name if name.endswith(".cnn") else f"{name}.cnn")
+    if path.name.startswith("."):  # nothing before the ending, or a folder
+        raise Failure(f"`{name}` gives no name for a file")
     net = _net_name(path.stem)
     text = (_FOLDER / f"{template}.cnn").read_text(encoding="utf-8")
     text = text.replace("NAME", net)

@@ -45,7 +45,8 @@ def _read(path: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with open(path, "rb"):  # the loader's own words for what cannot be read are no words
+            return load_file(path)
     except OSError as problem:
         raise Failure(f"cannot read {path}: {words(problem)}") from problem
     except SafetensorError as problem:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from cnndsl.diagnostics.suggest import distance
 
+_MANY = 5
 _PAGES = Path(__file__).resolve().parent / "explain"
 _FENCE = re.compile(r"^```cnn ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ESCAPE = re.compile(r"\\u\{([0-9a-f]{1,6})\}")
@@ -43,8 +44,21 @@ def codes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _PAGES.glob("[EW][0-9][0-9][0-9][0-9].md")))
 
 
+def suggest_codes(code: str) -> tuple[str, ...]:
+    """Codes that were perhaps meant: the likeliest alone, or those of ``E41``: E0401, E0410."""
+    meant = suggest_code(code)
+    if meant:
+        return (meant,)
+    word = code.strip().upper()
+    letter, digits = word[:1], word.lstrip("EW").lstrip("0")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 3:
+        return ()
+    spread = re.compile(f"{letter if letter in ('E', 'W') else '.'}0*{'0*'.join(digits)}")
+    return tuple(known for known in codes() if spread.match(known))[:_MANY]
+
+
 def suggest_code(code: str) -> str | None:
-    """The code that was probably meant: ``E41`` and ``e401`` are ``E0401``."""
+    """The code that was probably meant: ``e401`` is ``E0401``."""
     code = code.strip().upper()
     digits = code.lstrip("EW")
     if digits.isascii() and digits.isdigit() and len(digits) <= 4:

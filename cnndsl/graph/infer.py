@@ -9,7 +9,7 @@ from typing import Any
 from cnndsl.graph.cost import inference_nodes
 from cnndsl.graph.facts import Derived, Facts
 from cnndsl.graph.model import Graph
-from cnndsl.limits import DEFAULT_LIMITS, Limits
+from cnndsl.limits import DEFAULT_LIMITS, Limits, Stopwatch, unhurried
 from cnndsl.ops.base import Op, RuleError
 from cnndsl.ops.congruence import Agreement, agree
 from cnndsl.ops.sizes import Dim, Size, SizeTooComplex, simpler
@@ -49,16 +49,20 @@ def infer(op: Op, xs: Sequence[Type], facts: Facts, limits: Limits, node: int) -
     return result
 
 
-def evaluation_facts(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Facts:
+def evaluation_facts(
+    graph: Graph, limits: Limits = DEFAULT_LIMITS, watch: Stopwatch | None = None
+) -> Facts:
     """What is known of sizes in eval mode, where heads emitted in training do not run.
 
     What runs is inferred once more by itself, so that no join leans on a size that only such
-    a head asks for; if one did, the facts of training mode hold.
+    a head asks for; if one did, the facts of training mode hold. May raise OutOfTime.
     """
     if not any(output.train for output in graph.outputs):
         return graph.facts
     running, facts = inference_nodes(graph), graph.facts.stated()
+    watch = watch or unhurried()
     for node in graph:
+        watch.check()
         if not node.inputs:
             _settle(node.type, facts, limits)
         elif node.id in running:

@@ -35,9 +35,10 @@ class Node:
 
     Two nodes share a path exactly when they share weights (`again`); joins and inputs have
     their own path too, but no module. ``again``: made while `again` repeated its text.
+    ``stands``: the namespace in which that `again` is written.
     """
 
-    __slots__ = ("again", "frame", "id", "inputs", "op", "path", "span", "type")
+    __slots__ = ("again", "frame", "id", "inputs", "op", "path", "span", "stands", "type")
 
     def __init__(
         self,
@@ -48,10 +49,11 @@ class Node:
         path: str,
         span: Span | None = None,
         frame: Frame | None = None,
-        again: bool = False,
+        stands: str | None = None,
     ) -> None:
         self.id, self.op, self.inputs, self.type = id, op, inputs, type
-        self.path, self.span, self.frame, self.again = path, span, frame, again
+        self.path, self.span, self.frame = path, span, frame
+        self.again, self.stands = stands is not None, stands or ""
 
     @property
     def shared(self) -> bool:
@@ -149,7 +151,7 @@ class Graph:
                 tuple(number[i] for i in node.inputs),
                 "" if node.op.join else node.path,
                 node.type,
-                node.shared,
+                node.stands if node.shared else None,
             )
             for node in self
         ]

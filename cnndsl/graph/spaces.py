@@ -12,19 +12,8 @@ from cnndsl.graph.model import Node
 
 
 def spaces(steps: Sequence[Node]) -> Iterator[str]:
-    """For each step the namespace in which it stands; steps in the graph's order."""
-    last: dict[str, int] = {}
-    for index, node in enumerate(steps):
-        if not node.again:
-            for space in around(node.space):
-                last[space] = index
-    here = ""
-    for index, node in enumerate(steps):
-        if not node.again:
-            here = node.space
-        while here and last[here] < index:  # over: only what is repeated comes behind the end
-            here = here.rpartition(".")[0]
-        yield here
+    """For each step the namespace in which it stands."""
+    return (node.stands if node.again else node.space for node in steps)
 
 
 def around(space: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ __all__ = [
     "PluginProblem",
     "RuleError",
     "activation",
+    "built_in",
     "catalogue",
     "conv",
     "find_op",
@@ -30,6 +31,12 @@ __all__ = [
 def catalogue() -> Mapping[str, type[Op]]:
     """Every operator known so far by name: the built-in ones, and plug-ins once loaded."""
     return MappingProxyType(_CATALOGUE)
+
+
+def built_in(name: str) -> bool:
+    """Whether the language itself has an operator of this name, whatever is installed."""
+    found = _CATALOGUE.get(name)
+    return found is not None and found.__module__.startswith(f"{__name__}.")
 
 
 def find_op(name: str) -> type[Op] | None:

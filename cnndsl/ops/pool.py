@@ -104,7 +104,9 @@ class LPPool(Op, name="lppool", on=FeatureMap):
     p: float = param(doc="the norm's exponent", check=above_zero)
     kernel: Pair = param(doc="window size", check=positive)
     stride: Pair = param(default=None, derive=_kernel, doc="step between windows", check=positive)
-    ceil: bool = param(default=False, doc="rounds the size up: a last, partial window")
+    ceil: bool = param(
+        default=False, doc="rounds the size up: a last, partial window, scaled to a whole one"
+    )
 
     def axes(self, x: FeatureMap) -> tuple[Window, Window]:
         return _windows(self.kernel, self.stride, ceil=self.ceil)

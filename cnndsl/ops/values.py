@@ -17,6 +17,8 @@ Value = Any
 Check = Callable[[Value], "str | None"]
 Coercion = Callable[[Value], Value]
 _DIGITS = 12
+MOST = 2**128
+"""The largest numerator or denominator of the language's numbers."""
 
 
 class Edges(NamedTuple):
@@ -65,10 +67,10 @@ def spell(value: Value) -> str:
 def _decimal(value: float) -> str:
     """A finite float in numbers of at most 12 digits, as a text may have them."""
     for text in _spellings(value):
-        if sum(char.isdigit() for char in text) <= _DIGITS:
+        if sum(map(str.isdigit, text)) <= _DIGITS and Fraction(text).denominator <= MOST:
             return text
-    for digits in range(1, 39):  # no denominator of the language is longer
-        near = Fraction(value).limit_denominator(10**digits)
+    for digits in range(1, 40):
+        near = Fraction(value).limit_denominator(min(10**digits, MOST))
         if float(near) == value:
             return f"{_long(near.numerator)}/{_long(near.denominator)}"
     raise ValueError(f"no text gives {value!r}")

@@ -9,7 +9,7 @@ from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
 from cnndsl.semantics.calls import Caller
 from cnndsl.semantics.naming import Namespace
-from cnndsl.semantics.trampoline import Routine
+from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Definition, Env, Flow, Function, Wires
 from cnndsl.source import Span
 from cnndsl.syntax import ast
@@ -17,6 +17,9 @@ from cnndsl.syntax import ast
 
 class Applier(Caller):
     """Applies functions; running the terms inside them is the subclass's."""
+
+    _weighed, _weighty = 0, -1
+    """The nodes that were asked for weights, and the last one that has some."""
 
     def run(
         self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
@@ -32,6 +35,10 @@ class Applier(Caller):
         self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
     ) -> Routine[list[tuple[Flow, Span]]]:
         raise NotImplementedError
+
+    def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Routine[Flow]:
+        self._report_kind(expr, "a layer is needed here, and this is a number")
+        return ready(self.state.failed(expr.span))
 
     def join(
         self, op: Op, flows: list[tuple[Flow, Span]], span: Span, env: Env, space: Namespace
@@ -63,6 +70,7 @@ class Applier(Caller):
         label: str | None,
     ) -> Routine[Flow]:
         place, self.place = self.place, space.join(label or str(space.count))
+        first, opened = self.state.next_id, len(self.state.choices)
         try:
             target = value.target
             if isinstance(target, Definition):
@@ -72,9 +80,16 @@ class Applier(Caller):
             else:
                 routine = self._operator(target, expr, call, env, flow, space, label)
             done: Flow = yield routine
+            self._enclose_number(first, opened, done, env)
             return done
         finally:
             self.place = place
+
+    def _enclose_number(self, first: int, opened: int, flow: Flow, env: Env) -> None:
+        """A number chosen in a call's arguments, and nothing else there, ends with the call."""
+        state = self.state
+        if len(state.choices) == opened + 1 and state.choices[opened].path not in state.regions:
+            state.enclose(state.choices[opened].path, first, opened + 1, flow, env)
 
     def _operator(
         self, target: type[Op], expr: ast.Expr, call: ast.Call | None, env: Env, flow: Flow,
@@ -169,12 +184,14 @@ class Applier(Caller):
         return result if tree.kind == "def" else Flow(result.ids)
 
     def _has_weights(self, first: int) -> bool:
+        """Whether a node from ``first`` on has weights; each node is asked once in all."""
         nodes = self.state.nodes
-        for i in range(first, self.state.next_id):
+        for i in range(self._weighed, self.state.next_id):
             xs = self.state.types(nodes[i].inputs)
             if not any(isinstance(x, Unknown) for x in xs) and nodes[i].op.weights(*xs):
-                return True
-        return False
+                self._weighty = i
+        self._weighed = self.state.next_id
+        return self._weighty >= first
 
     def _wire_arguments(
         self, target: Definition, call: ast.Call | None, env: Env, flow: Flow, space: Namespace,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from cnndsl.graph.model import Node
-from cnndsl.ops.base import show
 from cnndsl.ops.congruence import Valid, agree
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import UNKNOWN, FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors
 from cnndsl.semantics.faults import ClaimFault, trail
+from cnndsl.semantics.numbers import spell
 from cnndsl.semantics.state import State
 from cnndsl.semantics.values import Ratio
+from cnndsl.source import Span
 from cnndsl.syntax import ast
 
 
@@ -22,25 +23,39 @@ def check_ascription(state: State, node: Node, claimed: tuple[Any, ...], dims: a
     The type to go on with: a wrong claim is believed, so that what follows is measured by
     what its author had in mind, and says nothing of the same mistake.
     """
-    type = node.type
-    if isinstance(type, Unknown) or any(isinstance(c, Unknown) for c in claimed):
-        return type
-    found = (
+    if any(isinstance(claim, Unknown) for claim in claimed):
+        return node.type
+    wrong = _wrong(state, node.type, claimed, dims)
+    if wrong is None:
+        return node.type
+    believed = _believed(claimed)
+    other = state.doubt.types([node.id])
+    if other is None or _wrong(state, other[0], claimed, dims) is not None:
+        text = "[" + ", ".join(map(spell, claimed)) + "]"
+        fault = ClaimFault(claimed, believed, trail(state.nodes, node.id))
+        state.report(errors.ascription(wrong[0], dims.span, text, wrong[1], fault))
+        state.doubt.begin(node.id)
+    return believed
+
+
+def _wrong(
+    state: State, type: Type, claimed: tuple[Any, ...], dims: ast.Items
+) -> tuple[Span, str] | None:
+    """Where a claim disagrees with a type, and in which numbers."""
+    if isinstance(type, Unknown):
+        return None
+    found: tuple[Any, ...] = (
         (type.channels, type.height, type.width)
         if isinstance(type, FeatureMap)
         else (type.features,)
     )
-    text = "[" + ", ".join(map(_spell, claimed)) + "]"
-    fault = ClaimFault(claimed, trail(state.nodes, node.id))
     if len(found) != len(claimed):
-        state.report(errors.ascription(dims.span, dims.span, text, "", fault))
-        return _believed(claimed)
+        return dims.span, ""
     for size, claim, item in zip(found, claimed, dims.items, strict=True):
         note = _disagreement(state, size, claim)
         if note is not None:
-            state.report(errors.ascription(item.span, dims.span, text, note, fault))
-            return _believed(claimed)
-    return type
+            return item.span, note
+    return None
 
 
 def _believed(claimed: tuple[Any, ...]) -> Type:
@@ -57,7 +72,7 @@ def _disagreement(state: State, size: Any, claim: Any) -> str | None:
     if isinstance(size, Unknown):
         return None
     if isinstance(claim, bool) or not isinstance(claim, int | Size | Ratio):
-        return f"{_spell(claim)} is no size"
+        return f"{spell(claim)} is no size"
     allowed: dict[str, Valid] = {s: state.facts.allowed(s) for s in state.facts.symbols}
     if isinstance(claim, Ratio):
         symbol = claim.size.symbol
@@ -73,7 +88,3 @@ def _disagreement(state: State, size: Any, claim: Any) -> str | None:
     at = " and ".join(f"{k}={v}" for k, v in (agreement.witness or {}).items())
     left, right = agreement.values or (size, claim)
     return f"{f'at {at}: ' if at else ''}{left}, not {right}"
-
-
-def _spell(value: Any) -> str:
-    return f"{value.size}/{value.divisor}" if isinstance(value, Ratio) else show(value)

@@ -157,7 +157,7 @@ class Caller(Evaluator):
         for name, (value, _) in given.items():
             values[name] = _as_word(op.params[name], value)
         places = {name: argument.span for name, (_, argument) in given.items()}
-        key = (op, _exactly(values))
+        key = (op, exactly(values))
         made = self._made.get(key)
         if made is None:
             for name, (_, argument) in given.items():
@@ -228,13 +228,15 @@ class Caller(Evaluator):
         env: Env,
         places: Mapping[str, Span] | None = None,
         operands: Sequence[Span] = (),
-        sharing: bool = False,
+        sharing: str | None = None,
     ) -> Node | None:
         """A node for ``op`` on wires, or None when a rule does not hold (reported)."""
         state, xs = self.state, self.state.types(ids)
         try:
             type = state.infer(op, tuple(xs))
         except RuleError as error:
+            if state.doubt.forgives(op, ids):
+                return None
             frame = env.activation.frame
             if op.join:
                 found = explain_join(state, op, error, ids, operands, span, frame)
@@ -246,7 +248,7 @@ class Caller(Evaluator):
             at_top = frame is None or frame.parent is None
             state.report(replace(found, path=path) if at_top and not op.join else found)
             return None
-        if sharing and not op.join and not self._shares(op, xs, path, span):
+        if sharing is not None and not op.join and not self._shares(op, xs, path, span):
             return None
         return state.add(op, ids, type, path, span, env.activation.frame, sharing)
 
@@ -286,13 +288,26 @@ class Caller(Evaluator):
     def _check_path(self, path: str, earlier: Span | None, span: Span) -> None:
         limit = self.state.limits.path
         if path.count(".") >= limit:
-            raise self.state.stop(errors.expansion_limit(span, "levels of module names", limit))
+            raise self._too_deep(span, limit)
         if earlier is not None:
             self.state.report(errors.same_path(span, earlier, path))
         label = path.rpartition(".")[2]
         if is_reserved(label):
             message = f"`{label}` cannot be a label: every PyTorch module has a part of that name"
             self.state.report(errors.bad_label(span, message))
+
+    def _too_deep(self, span: Span, limit: int) -> Stop:
+        """Blocks that call themselves without end, or just too many names."""
+        names: list[str] = []
+        frame = self.state.frame
+        while frame is not None:
+            names += [frame.given[0]] if frame.given else []
+            frame = frame.parent
+        for name in names:
+            if names.count(name) > 1:
+                self.state.found.add(errors.call_depth(span, name, names.count(name)))
+                return Stop()
+        return self.state.stop(errors.expansion_limit(span, "levels of module names", limit))
 
     def one_wire(self, flow: Flow, span: Span, what: str) -> bool:
         """Whether exactly one wire arrives; reports the rest."""
@@ -310,7 +325,7 @@ class Caller(Evaluator):
     """Operators by the values they were made of: a repeated step makes its operator once."""
 
 
-def _exactly(values: Mapping[str, Any]) -> tuple[Any, ...]:
+def exactly(values: Mapping[str, Any]) -> tuple[Any, ...]:
     """Values as a key that keeps apart what only compares equal, as `1` and `yes`."""
     return tuple((name, _with_type(value)) for name, value in values.items())
 

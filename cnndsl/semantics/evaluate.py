@@ -79,7 +79,7 @@ class Evaluator:
     def value(self, expr: ast.Expr, env: Env) -> Routine[Any]:
         """A number, word, tuple, Function, Wires, Layer, or UNKNOWN."""
         if isinstance(expr, ast.Number | ast.Boolean):
-            return expr.value
+            return self._literal(expr)
         if isinstance(expr, ast.Name):
             return (yield self._name(expr, env))
         if self.kind(expr, env) == "layer":
@@ -90,7 +90,7 @@ class Evaluator:
         """The value where only a number will do."""
         self.state.step(expr.span)
         if isinstance(expr, ast.Number | ast.Boolean):
-            return expr.value
+            return self._literal(expr)
         if isinstance(expr, ast.Attribute):
             return self._attribute(expr, env)
         if isinstance(expr, ast.Name):
@@ -102,6 +102,14 @@ class Evaluator:
             self._report_kind(expr, "this is a layer, and a number is needed here")
             return UNKNOWN
         return value
+
+    def _literal(self, expr: ast.Number | ast.Boolean) -> Any:
+        try:
+            return numbers.tidy(expr.value)
+        except numbers.NumberError as problem:
+            message = f"{expr.span.text} is {problem.message}"
+            self.state.report(errors.bad_value(expr.span, message))
+            return UNKNOWN
 
     def _report_kind(self, expr: ast.Expr, message: str) -> None:
         self.state.report(errors.wrong_kind(expr.span, message))
@@ -225,8 +233,7 @@ class Evaluator:
             if not arguments:
                 self.state.report(errors.missing_parameter(expr.span, "oneof", ["alternatives"]))
                 return UNKNOWN
-            places = [a.value.span for a in arguments]
-            choice = self.state.choose(self.place, places, expr.span)
+            choice = self.state.choose(self.place, arguments, expr.span)
             return (yield self.value(arguments[choice.taken].value, env))
         if name in numbers.FUNCTIONS:
             values = []

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from cnndsl.ops import catalogue
-from cnndsl.ops.base import Op, show
+from cnndsl.ops.base import Op
 from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
-from cnndsl.semantics.apply import Applier
 from cnndsl.semantics.ascription import check_ascription
 from cnndsl.semantics.naming import Namespace, fits_label
+from cnndsl.semantics.repeat import Repeater
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
@@ -27,7 +26,7 @@ Handler = Callable[..., Routine[Flow]]
 _JOINS = {"+": "add", "|": "concat", "*": "mul"}
 
 
-class Expander(Applier):
+class Expander(Repeater):
     """Applies terms to wires. Every handler takes (expr, env, flow, space, label)."""
 
     def __init__(self, state: State) -> None:
@@ -47,10 +46,6 @@ class Expander(Applier):
         self.state.step(expr.span)
         handler: Handler = self._layers.get(type(expr), self._misplaced)
         return handler(expr, env, flow, space, label)
-
-    def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Routine[Flow]:
-        self._report_kind(expr, "a layer is needed here, and this is a number")
-        return ready(self.state.failed(expr.span))
 
     # --- signs ----------------------------------------------------------------------------
 
@@ -150,43 +145,6 @@ class Expander(Applier):
         if count > limit:
             raise self.state.stop(errors.expansion_limit(span, "operands of one join", limit))
 
-    def _repeated(
-        self, expr: ast.Power, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
-        if self.kind(expr.base, env) == "number":
-            misplaced: Flow = yield self._misplaced(expr, env, flow)
-            return misplaced
-        count = yield self.number(expr.exponent, env)
-        if isinstance(count, Unknown):
-            return self.state.failed(expr.span)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            message = f"a layer is repeated a whole number of times, not {show(count)}"
-            self.state.report(errors.bad_value(expr.exponent.span, message))
-            return self.state.failed(expr.span)
-        if count > self.state.limits.repeat:
-            limit = self.state.limits.repeat
-            raise self.state.stop(errors.expansion_limit(expr.span, "repetitions", limit))
-        space = self.open(space, label, expr.span)
-        done: Flow = yield self._times(expr.base, [env] * count, flow, space)
-        return done
-
-    def _times(
-        self, body: ast.Expr, envs: list[Env], flow: Flow, space: Namespace
-    ) -> Routine[Flow]:
-        """One application after the other; the first pass is charged for all of them."""
-        state = self.state
-        outer = state.multiplier
-        if outer:
-            state.multiplier = outer * max(len(envs), 1)
-        for env in envs:
-            if not flow.ids:
-                state.report(errors.nothing_here(body.span, "nothing arrives at a repetition"))
-                flow = state.failed(body.span)
-            flow = yield self.run(body, env, flow, space)
-            state.multiplier = 0
-        state.multiplier = outer
-        return flow
-
     # --- words ----------------------------------------------------------------------------
 
     def _constant(
@@ -203,40 +161,6 @@ class Expander(Applier):
         space = self.open(space, label, expr.span)
         branch = expr.then if condition else expr.orelse
         return flow if branch is None else (yield self.run(branch, env, flow, space))
-
-    def _looped(
-        self, expr: ast.For, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
-        space = self.open(space, label, expr.span)
-        envs = yield self._iterations(expr, env)
-        done: Flow = yield self._times(expr.body, envs, flow, space)
-        return done
-
-    def _iterations(self, expr: ast.For, env: Env) -> Routine[list[Env]]:
-        """One environment per value of the loop's variable."""
-        start = yield self.number(expr.start, env)
-        if isinstance(start, Unknown):
-            return []
-        if expr.stop is None:
-            if not isinstance(start, tuple):
-                self._report_kind(expr.start, "`for` walks a list `[…]` or a range `a..b`")
-                return []
-            values: Any = start
-        else:
-            stop = yield self.number(expr.stop, env)
-            ends = (start, stop)
-            if any(isinstance(e, Unknown) for e in ends):
-                return []
-            if any(isinstance(e, bool) or not isinstance(e, int) for e in ends):
-                message = f"a range needs whole numbers, got {show(start)}.."
-                message += show(stop)
-                self.state.report(errors.bad_value(expr.start.span.to(expr.stop.span), message))
-                return []
-            values = range(start, stop + 1)
-        limit = self.state.limits.repeat
-        if len(values) > limit:
-            raise self.state.stop(errors.expansion_limit(expr.span, "repetitions", limit))
-        return [env.child(expr.variable.text, value) for value in values]
 
     def _tapped(
         self, expr: ast.Tap, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -269,15 +193,22 @@ class Expander(Applier):
         if expr.mode is not None and expr.mode.text != "train":
             message = f"`emit` takes `[train]` or nothing, not `[{expr.mode.text}]`"
             self.state.report(errors.bad_emit(expr.mode.span, message))
-        if any(output.name == name for output in self.state.outputs):
-            self.state.report(errors.bad_emit(expr.span, f"`{name}` is emitted twice"))
+        if self._is_emitted(name, expr):
             return flow
         head = yield self.run(expr.body, env, Flow(flow.ids), space, label)
         if name is not None and self.one_wire(head, expr.body.span, "an output"):
             self._output(name, head.ids[0], expr)
         return flow
 
+    def _is_emitted(self, name: str | None, expr: ast.Emit) -> bool:
+        known = any(output.name == name for output in self.state.outputs)
+        if known:
+            self.state.report(errors.bad_emit(expr.span, f"`{name}` is emitted twice"))
+        return known
+
     def _output(self, name: str, node: int, expr: ast.Emit) -> None:
+        if self._is_emitted(name, expr):  # by an `emit` in the body
+            return
         if name.isdigit():
             message = f"an output needs a name, and `{name}` is a number"
             self.state.report(errors.bad_emit(expr.span, message))
@@ -296,7 +227,7 @@ class Expander(Applier):
             self.state.report(errors.no_such_module(expr.module.span, name, labels))
             return self.state.failed(expr.span)
         body, where, path = known
-        shared = Namespace(path, sharing=True)
+        shared = space.repeating(path)
         flow = yield self.run(body, where, Flow(flow.ids), shared, name.rsplit(".", 1)[-1])
         return Flow(flow.ids)
 
@@ -343,10 +274,10 @@ class Expander(Applier):
             self.state.report(errors.missing_parameter(expr.span, "oneof", ["alternatives"]))
             return self.state.failed(expr.span)
         path = space.join(label if label is not None else str(space.count))
-        choice = self.state.choose(path, [a.value.span for a in arguments], expr.span)
-        first = self.state.next_id
+        choice = self.state.choose(path, arguments, expr.span)
+        first, opened = self.state.next_id, len(self.state.choices)
         flow = yield self.run(arguments[choice.taken].value, env, flow, space, label)
-        self.state.choice_nodes[choice.path] = (first, self.state.next_id)
+        self.state.enclose(choice.path, first, opened, flow, env)
         return flow
 
     def body(

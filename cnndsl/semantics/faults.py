@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cnndsl.graph.model import Frame, Node
 from cnndsl.ops.base import Op, RuleError
+from cnndsl.ops.types import Type
 from cnndsl.source import Span
 
 _TRAIL = 32  # steps before a fault that may matter to it
@@ -34,9 +35,11 @@ class RuleFault(NamedTuple):
 
 
 class ClaimFault(NamedTuple):
-    """An ascription that is wrong: the sizes it claims, and the steps that lead to it."""
+    """An ascription that is wrong: what it claims, and the steps that lead to it."""
 
     claimed: tuple[Any, ...]
+    believed: Type
+    """The type that what follows is measured by."""
     before: tuple[Node, ...]
 
 

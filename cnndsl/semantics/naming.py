@@ -20,11 +20,14 @@ def fits_label(value: Any) -> bool:
 
 
 class Namespace:
-    """One level of module names. ``sharing``: an `again` walks paths that exist."""
+    """One level of module names.
+
+    ``sharing``: an `again` that stands in the namespace of this path walks paths that exist.
+    """
 
     __slots__ = ("children", "count", "joins", "path", "sharing", "taken")
 
-    def __init__(self, path: str = "", sharing: bool = False) -> None:
+    def __init__(self, path: str = "", sharing: str | None = None) -> None:
         self.path, self.sharing = path, sharing
         self.count = 0
         self.joins = 0
@@ -37,7 +40,7 @@ class Namespace:
         """The path of the next step, and the place of an earlier step that has it."""
         name = label if label is not None else str(self.count)
         self.count += 1
-        earlier = None if self.sharing else self.taken.get(name)
+        earlier = self.taken.get(name) if self.sharing is None else None
         self.taken.setdefault(name, span)
         return self.join(name), earlier
 
@@ -45,3 +48,7 @@ class Namespace:
         """The namespace of a labelled group."""
         path, earlier = self.take(label, span)
         return Namespace(path, self.sharing), earlier
+
+    def repeating(self, path: str) -> Namespace:
+        """The namespace of what an `again` repeats that stands here."""
+        return Namespace(path, self.path if self.sharing is None else self.sharing)

@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 
 from cnndsl.diagnostics import Diagnostic
 from cnndsl.graph.cost import macs, parameters
-from cnndsl.graph.model import Frame, Graph, Node
-from cnndsl.limits import Limits
-from cnndsl.ops.base import show
+from cnndsl.graph.model import Frame, Graph
+from cnndsl.limits import Limits, Stopwatch
+from cnndsl.ops import catalogue
 from cnndsl.ops.congruence import Valid
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import UNKNOWN, FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors, numbers
 from cnndsl.semantics.expand import Expander
 from cnndsl.semantics.naming import Namespace
-from cnndsl.semantics.state import INPUT, Choice, Chooser, State
+from cnndsl.semantics.splice import splice
+from cnndsl.semantics.state import INPUT, Choice, Chooser, Region, State
 from cnndsl.semantics.trampoline import Routine, run
 from cnndsl.semantics.values import Activation, Definition, Env, Flow, Function, Stop, Wires
 from cnndsl.source import Span
@@ -32,8 +33,8 @@ class Expansion(NamedTuple):
     graph: Graph | None
     diagnostics: tuple[Diagnostic, ...]
     choices: tuple[Choice, ...]
-    choice_nodes: Mapping[str, tuple[int, int]]
-    """The nodes that a choice among layers made: first and behind the last."""
+    regions: Mapping[str, Region]
+    """By the path of a choice that reaches no further than what was made there."""
     spent: int = 0
     """How much work it was: steps of evaluation and nodes."""
 
@@ -53,9 +54,11 @@ class Net(Expander):
         parameters: Mapping[str, Parameter] | None = None,
         at: Mapping[str, int] | None = None,
         chooser: Chooser = first_of_each,
+        watch: Stopwatch | None = None,
     ) -> None:
-        super().__init__(State(limits, chooser))
+        super().__init__(State(limits, chooser, watch))
         self.definition, self.given, self.at = definition, dict(parameters or {}), dict(at or {})
+        self.state.foresee = self._foresee
         self.values: dict[str, Any] = {}
         self.symbols: set[str] = set()
 
@@ -65,16 +68,21 @@ class Net(Expander):
         try:
             run(self._expand())
             if not state.found.failed and not state.broken:
-                _splice(state)
+                splice(state)
                 graph = self._graph()
                 run(self._budgets(graph))
         except Stop:
             pass
         failed = state.found.failed or state.broken
         return Expansion(
-            None if failed else graph, state.found.all, tuple(state.choices), state.choice_nodes,
+            None if failed else graph, state.found.all, tuple(state.choices), state.regions,
             state.spent,
         )  # fmt: skip
+
+    def _foresee(self) -> Diagnostic | None:
+        from cnndsl.semantics.forecast import Forecast  # it is a net itself
+
+        return Forecast(self).too_large()
 
     # --- the entry ------------------------------------------------------------------------
 
@@ -143,14 +151,11 @@ class Net(Expander):
         if isinstance(value, str):
             known = self.look_up(value, self.env)
             return value if known is None else known
-        if isinstance(value, float):
-            try:
-                return numbers.tidy(Fraction(repr(value)))
-            except (ValueError, numbers.NumberError):
-                message = f"a parameter cannot be {value}: it is no finite number of 38 digits"
-                self.state.report(errors.bad_value(self.definition.tree.name.span, message))
-                return UNKNOWN
-        return value
+        try:
+            return numbers.from_outside(value)
+        except numbers.NumberError as problem:
+            self.state.report(errors.bad_value(self.definition.tree.name.span, problem.message))
+            return UNKNOWN
 
     def _inputs(self, tree: ast.Declaration, env: Env) -> Routine[tuple[int, ...]]:
         ids: list[int] = []
@@ -165,10 +170,8 @@ class Net(Expander):
             type = self._input_type(sizes, given.dims)
             if type is None:
                 return ()
-            name = given.name.text if given.name else ("in" if position == 0 else "")
+            name = self._input_name(given, first=position == 0)
             if not name:
-                message = "inputs after the first need a name: `[1, H, W] mask`"
-                self.state.report(errors.bad_input(given.span, message))
                 return ()
             node = self.state.add(INPUT, (), type, name, given.span, env.activation.frame)
             ids.append(node.id)
@@ -181,11 +184,31 @@ class Net(Expander):
             return ()
         return tuple(ids)
 
+    def _input_name(self, given: ast.Input, first: bool) -> str:
+        """What the input is called; "" where it cannot be called so."""
+        if given.name is None:
+            if not first:
+                message = "inputs after the first need a name: `[1, H, W] mask`"
+                self.state.report(errors.bad_input(given.span, message))
+            return "in" if first else ""
+        name = given.name.text
+        if name in catalogue() or name in self.definition.scope.names:
+            self.state.broken = True  # reported where the text was resolved
+            return ""
+        if name == "self":
+            message = "`self` cannot name an input: Python calls the module itself so"
+            self.state.report(errors.bad_label(given.name.span, message))
+            return ""
+        return name
+
     def _symbols(self, item: ast.Expr, env: Env) -> list[Span]:
         """Binds the symbols of an input's shape; returns names that are not in capitals."""
         small: list[Span] = []
-        for node in ast.walk(item):
-            if isinstance(node, ast.Name) and node.name not in env.names:
+        nodes = list(ast.walk(item))
+        called = {id(node.callee) for node in nodes if isinstance(node, ast.Call)}
+        names = [n for n in nodes if isinstance(n, ast.Name) and id(n) not in called]
+        for node in names:
+            if node.name not in env.names:
                 if node.name[0].isupper():
                     self._symbol(node.name, env)
                 elif self.look_up(node.name, env) is None:
@@ -279,20 +302,20 @@ class Net(Expander):
         )
 
 
-
 def expand_net(
     definition: Definition,
     limits: Limits,
     parameters: Mapping[str, Parameter] | None = None,
     at: Mapping[str, int] | None = None,
     chooser: Chooser = first_of_each,
+    watch: Stopwatch | None = None,
 ) -> Expansion:
     """The graph of one net, or what is wrong with it."""
-    return Net(definition, limits, parameters, at, chooser).expand()
+    return Net(definition, limits, parameters, at, chooser, watch).expand()
 
 
 def _listed(sizes: list[Any]) -> str:
-    return "[" + ", ".join(map(show, sizes)) + "]"
+    return "[" + ", ".join(map(numbers.spell, sizes)) + "]"
 
 
 def _result_names(body: ast.Body, count: int) -> list[str]:
@@ -354,28 +377,3 @@ def _at_sizes(condition: ast.Expr, graph: Graph, env: Env) -> ast.Expr:
             side = ast.Name(side.span, name)
         sides.append(side)
     return ast.Compare(condition.span, condition.op, sides[0], sides[1], depth=condition.depth)
-
-
-def _splice(state: State) -> None:
-    """FractalNet's join is one flat mean: a join read only by another join dissolves in it."""
-    readers: dict[int, int] = {}
-    for node in state.nodes.values():
-        for i in node.inputs:
-            readers[i] = readers.get(i, 0) + 1
-    for output in state.outputs:
-        readers[output.node] = readers.get(output.node, 0) + 2
-    for node in list(state.nodes.values()):
-        if node.op.name == "join":
-            _dissolve(state, node, readers)
-
-
-def _dissolve(state: State, node: Node, readers: dict[int, int]) -> None:
-    inputs: list[int] = []
-    for i in node.inputs:
-        inner = state.nodes[i]
-        if inner.op == node.op and readers[i] == 1:
-            inputs.extend(inner.inputs)
-            del state.nodes[i]
-        else:
-            inputs.append(i)
-    node.inputs = tuple(inputs)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cnndsl.ops.base import show
 from cnndsl.ops.sizes import Size
+from cnndsl.ops.values import MOST
 from cnndsl.semantics.values import Ratio
 
 FUNCTIONS = ("floor", "ceil", "round", "min", "max")
@@ -17,11 +18,10 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt,
     "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-_MOST = 2**128
 
 
 class NumberError(Exception):
-    """``kind``: ``arithmetic``, ``symbolic`` or ``kind``."""
+    """``kind``: ``arithmetic``, ``symbolic``, ``kind`` or, from outside, ``value``."""
 
     def __init__(self, kind: str, message: str, help: str = "") -> None:
         super().__init__(message)
@@ -38,6 +38,8 @@ def is_symbolic(value: Any) -> bool:
 
 def arithmetic(op: str, left: Any, right: Any) -> Any:
     """``left op right`` for ``+ - * / %``; a whole result is an int."""
+    if op == "|":
+        raise NumberError("kind", "`|` joins layers, and these are numbers")
     if is_symbolic(left) or is_symbolic(right):
         return _symbolic(op, left, right)
     for value in (left, right):
@@ -56,12 +58,33 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
 def tidy(value: int | Fraction) -> int | Fraction:
     """Whole fractions as int; numbers past any use are refused."""
     if isinstance(value, Fraction):
-        if value.denominator > _MOST:
+        if value.denominator > MOST:
             raise NumberError("arithmetic", "a fraction with more than 38 digits")
         value = int(value) if value.denominator == 1 else value
-    if not -_MOST <= value <= _MOST:
+    if not -MOST <= value <= MOST:
         raise NumberError("arithmetic", "a number with more than 38 digits")
     return value
+
+
+def from_outside(value: Any) -> Any:
+    """A Python value as a text would have it: numbers exact, lists as tuples, words as they are."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(map(from_outside, value))
+    try:
+        if isinstance(value, Fraction):
+            return tidy(value)
+        if hasattr(value, "__index__"):
+            return tidy(operator.index(value))
+        if hasattr(value, "__float__"):
+            return tidy(Fraction(repr(float(value))))  # 0.1 is a tenth, as in a text
+    except (ValueError, TypeError, NumberError):
+        shown = f", not {value}" if isinstance(value, float) else ""
+        message = f"a parameter is a finite number of at most 38 digits{shown}"
+        raise NumberError("value", message) from None
+    message = f"a parameter is a number, yes or no, a word, or a list, not {type(value).__name__}"
+    raise NumberError("value", message)
 
 
 def power(base: Any, exponent: Any) -> Any:
@@ -77,14 +100,20 @@ def power(base: Any, exponent: Any) -> Any:
 
 
 def compare(op: str, left: Any, right: Any) -> bool:
-    if is_symbolic(left) or is_symbolic(right):
+    """Numbers are ordered; words, truths and lists are only equal or not, each to its own."""
+    if any(map(is_symbolic, (*_parts(left), *_parts(right)))):
         raise NumberError(
-            "symbolic", f"`{_spell(left)} {op} {_spell(right)}` depends on the input size"
+            "symbolic", f"`{spell(left)} {op} {spell(right)}` depends on the input size"
         )
-    words = isinstance(left, bool | str) or isinstance(right, bool | str)
-    if words and (op not in ("==", "!=") or type(left) is not type(right)):
+    unordered = isinstance(left, bool | str | tuple) or isinstance(right, bool | str | tuple)
+    if unordered and (op not in ("==", "!=") or type(left) is not type(right)):
         raise NumberError("kind", f"`{show(left)}` and `{show(right)}` cannot be compared")
     return _COMPARE[op](left, right)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    """A list's own values, or the value; a ``Size`` and a ``Ratio`` are tuples, and no lists."""
+    return value if type(value) is tuple else (value,)
 
 
 def function(name: str, values: list[Any]) -> Any:
@@ -99,7 +128,7 @@ def function(name: str, values: list[Any]) -> Any:
             add = value.divisor - 1 if name == "ceil" else 0
             return value.size.floordiv(value.divisor, add)
     if not values or not all(map(is_number, values)):
-        shown = ", ".join(map(_spell, values))
+        shown = ", ".join(map(spell, values))
         kind = "symbolic" if any(map(is_symbolic, values)) else "kind"
         raise NumberError(kind, f"`{name}` needs numbers, got {shown or 'none'}")
     if name in ("min", "max"):
@@ -126,7 +155,7 @@ def _symbolic(op: str, left: Any, right: Any) -> Any:
             return _over(size, divisor * right)
     raise NumberError(
         "symbolic",
-        f"`{_spell(left)} {op} {_spell(right)}` depends on the input size",
+        f"`{spell(left)} {op} {spell(right)}` depends on the input size",
         "symbolic sizes take + - * / with whole numbers, and floor or ceil",
     )
 
@@ -137,5 +166,6 @@ def _over(size: Any, divisor: int) -> Any:
     return Ratio(size, divisor)
 
 
-def _spell(value: Any) -> str:
+def spell(value: Any) -> str:
+    """A value as the text would write it, for messages; also where it has an open size."""
     return f"{value.size}/{value.divisor}" if isinstance(value, Ratio) else show(value)

@@ -38,9 +38,10 @@ def resolve(scope: Scope, module: ast.Module, collector: Collector) -> None:
 def _unused_imports(
     scope: Scope, module: ast.Module, used: set[str], found: Collector
 ) -> None:
+    perhaps = {*used, *scope.missing, *module.unread}
     for imported in module.imports:
         for name in imported.names:
-            if name.text in scope.names and name.text not in {*used, *scope.missing}:
+            if name.text in scope.names and name.text not in perhaps:
                 found.add(errors.unused(name.span, "import", name.text))
 
 
@@ -103,13 +104,20 @@ class _Checker:
         self._bind("wire", self.tree.wires)
         self._bind("wire", [i.name for i in self.tree.inputs if i.name])
         for given in self.tree.inputs:
-            if given.name and given.name.text in catalogue():  # it could not be printed flat
-                self.found.add(errors.shadows_operator(given.name.span, given.name.text))
+            self._name_input(given.name)
             for node in ast.walk(given.dims):
                 if isinstance(node, ast.Name):
                     self.used.add(node.name)
                     self.symbols.add(node.name)
         self._bind("let", [name for let in self.tree.body.lets for name in let.names])
+
+    def _name_input(self, given: ast.Identifier | None) -> None:
+        """An input's name is the network's interface: it hides no layer and no declaration."""
+        declared = self.scope.names.get(given.text) if given else None
+        if given and find_op(given.text):  # it could not be printed flat
+            self.found.add(errors.shadows_operator(given.span, given.text))
+        elif given and declared:
+            self.found.add(errors.declared_twice(given.span, declared.tree.name.span, given.text))
 
     def _bind(self, what: str, names: Iterable[ast.Identifier]) -> None:
         for name in names:

@@ -1,13 +1,14 @@
 """Search spaces: how many networks a net with ``oneof`` describes, and picking one.
 
 The size is exact. A choice whose alternatives leave everything outside them unchanged
-multiplies; one that changes the rest (a number of channels, say) is followed down every
-alternative. Every alternative is expanded on the way, so a space that passes holds no
-invalid network.
+multiplies, and many such choices are tried at a time; one that changes the rest (a number of
+channels, say) is followed down every alternative. Every alternative is expanded on the way,
+so a space that passes holds no invalid network.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from cnndsl.diagnostics import Diagnostic
 from cnndsl.semantics import errors
 from cnndsl.semantics.net import Expansion
-from cnndsl.semantics.state import Choice, Chooser
+from cnndsl.semantics.state import Choice, Chooser, Region
 
 Script = Mapping[str, int]
 Expand = Callable[[Chooser], Expansion]
@@ -93,6 +94,10 @@ class _Wrong(Exception):
         self.problems = problems
 
 
+class _TooLong(_Wrong):
+    """Counting is given up: this says nothing of any network."""
+
+
 @dataclass
 class _Explorer:
     expand: Expand
@@ -101,35 +106,146 @@ class _Explorer:
 
     def count(self, script: dict[str, int]) -> int:
         """All networks that follow the script."""
-        free = self._free(self._at(script), script)
-        return self._count_among(script, [c.path for c in free])
+        found = self._at(script)
+        return self._count_among(script, [c.path for c in self._free(found, script)], found)
 
-    def _count_among(self, script: dict[str, int], paths: list[str]) -> int:
+    def _count_among(self, script: dict[str, int], paths: list[str], found: Expansion) -> int:
         """Networks that differ in these choices, and in those that they open."""
         total = 1
         script = dict(script)
         waiting = list(paths)
         while waiting:
+            joint, inner = self._jointly(script, waiting, found)
+            if joint:
+                total *= math.prod(joint.values())
+                script |= dict.fromkeys(joint, 0)
+                waiting = [p for p in waiting if p not in joint and p not in inner]
+                continue
+            self._check_work(found, waiting)
             path = waiting.pop(0)
             taken = self._alternatives(script, path)
             points = [[c.path for c in self._free(e, {**script, path: 0})] for e in taken]
             common = set(points[0]).intersection(*points[1:])
             here = [p for p in waiting if p in common]
-            if len({_outside(e, path) for e in taken}) > 1:
+            if len({_outside(e, [path]) for e in taken}) > 1:
                 # what follows depends on this choice: count it anew for each alternative
                 return total * sum(
                     self._count_among(
-                        {**script, path: i}, [p for p in found if p in waiting or p not in common]
+                        {**script, path: i},
+                        [p for p in point if p in waiting or p not in common],
+                        taken[i],
                     )
-                    for i, found in enumerate(points)
+                    for i, point in enumerate(points)
                 )
             total *= sum(
-                self._count_among({**script, path: i}, [p for p in found if p not in common])
-                for i, found in enumerate(points)
+                self._count_among(
+                    {**script, path: i}, [p for p in point if p not in common], taken[i]
+                )
+                for i, point in enumerate(points)
             )
             script[path] = 0
             waiting = here
         return total
+
+    def _check_work(self, found: Expansion, waiting: list[str]) -> None:
+        """Gives up at once: each alternative of what reaches further is expanded by itself."""
+        far = sum(c.options for c in found.choices if c.path in waiting and not _region(found, c))
+        if found.spent * far > 2 * _MOST_WORK:
+            raise self._too_long(found)
+
+    # --- many choices at a time -----------------------------------------------------------
+
+    def _jointly(
+        self, script: dict[str, int], waiting: list[str], found: Expansion
+    ) -> tuple[dict[str, int], set[str]]:
+        """Networks by choice, for the first choices that no other depends on; and their inner."""
+        choices = [c for c in found.choices if c.path in waiting and _region(found, c)]
+        inner = {q.path for c in choices for q in _opened(found, c)}
+        outer = [c for c in choices if c.path not in inner]
+        while len(outer) > 1:
+            before = self.expansions
+            ways = self._ways(script, outer, found)
+            if isinstance(ways, dict):
+                within = {q.path for c in outer for q in _opened(found, c)}
+                return ways, within
+            self.expansions = before  # a vain attempt costs work, and no right to count on
+            outer = outer[:ways]
+        return {}, set()
+
+    def _ways(
+        self, script: dict[str, int], choices: list[Choice], first: Expansion
+    ) -> dict[str, int] | int:
+        """Networks by choice, from taking in all of them the first alternative, the second, …
+
+        Where that changes nothing outside them, and they all give the same types, each choice
+        sees the same around it whatever is taken in the others: the numbers multiply. If not,
+        the answer is how many of the choices, from the first, may still do so.
+        """
+        paths = [choice.path for choice in choices]
+        ways = dict.fromkeys(paths, 0)
+        around = _around(first, paths)
+        for i in range(max(choice.options for choice in choices)):
+            taken = {c.path: min(i, c.options - 1) for c in choices}
+            found = self._taking(script, taken) if i else first
+            if (now := _around(found, paths)) != around:
+                return _first_difference(around, now, len(paths))
+            there = {**script, **taken}
+            known = {c.path: c for c in found.choices}
+            opened = {
+                c.path: [q for q in _opened(found, known[c.path]) if q.options > 1]
+                for c in choices
+                if i < c.options
+            }
+            within = {q.path for inner in opened.values() for q in inner}
+            counted = self._nested(there, [c for c in found.choices if c.path in within], found)
+            if counted is None:
+                return len(paths) // 2
+            for path, inner in opened.items():
+                ways[path] += math.prod(counted.get(q.path, 1) for q in inner)
+        return ways
+
+    def _nested(
+        self, script: dict[str, int], choices: list[Choice], found: Expansion
+    ) -> dict[str, int] | None:
+        """The same for choices that alternatives opened."""
+        if not choices:
+            return {}
+        if not all(_region(found, choice) for choice in choices):
+            return None
+        inner = {q.path for c in choices for q in _opened(found, c)}
+        ways = self._ways(script, [c for c in choices if c.path not in inner], found)
+        return ways if isinstance(ways, dict) else None
+
+    def _taking(self, script: dict[str, int], taken: dict[str, int]) -> Expansion:
+        """The network that takes these; if it is wrong, the fewest of them that make it so."""
+        try:
+            return self._at({**script, **taken})
+        except _TooLong:
+            raise
+        except _Wrong as wrong:
+            raise self._blamed(script, list(taken.items()), wrong) from None
+
+    def _blamed(
+        self, script: dict[str, int], taken: list[tuple[str, int]], wrong: _Wrong
+    ) -> _Wrong:
+        low, high = 0, len(taken)  # right with the first `low`, wrong with the first `high`
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self._wrong({**script, **dict(taken[:middle])})
+            low, high = (low, middle) if found else (middle, high)
+            wrong = found or wrong
+        return self._wrong({**script, **dict(taken[high - 1 : high])}) or wrong
+
+    def _wrong(self, script: dict[str, int]) -> _Wrong | None:
+        try:
+            self._at(script)
+        except _TooLong:
+            raise
+        except _Wrong as wrong:
+            return wrong
+        return None
+
+    # --- expansions -----------------------------------------------------------------------
 
     def _alternatives(self, script: dict[str, int], path: str) -> list[Expansion]:
         first = self._at({**script, path: 0})
@@ -149,19 +265,60 @@ class _Explorer:
                 )
             )
         if self.expansions > _MOST_EXPANSIONS or self.spent > _MOST_WORK:
-            over = self.expansions > _MOST_EXPANSIONS
-            what, limit = ("expansions", _MOST_EXPANSIONS) if over else ("steps", _MOST_WORK)
-            span = found.choices[0].span
-            raise _Wrong((errors.expansion_limit(span, f"{what} to count it", limit),))
+            raise self._too_long(found)
         return found
+
+    def _too_long(self, found: Expansion) -> _TooLong:
+        over = self.expansions > _MOST_EXPANSIONS
+        what, limit = ("expansions", _MOST_EXPANSIONS) if over else ("steps", _MOST_WORK)
+        span = found.choices[0].span
+        return _TooLong((errors.expansion_limit(span, f"{what} to count it", limit),))
 
     @staticmethod
     def _free(found: Expansion, script: Mapping[str, int]) -> list[Choice]:
-        return [c for c in found.choices if c.path not in script]
+        """Choices still to be made; one alternative alone leaves nothing to choose."""
+        return [c for c in found.choices if c.path not in script and c.options > 1]
 
 
-def _outside(found: Expansion, path: str) -> tuple[object, ...]:
-    """Operators and types of everything but the alternative taken at ``path``."""
-    first, last = found.choice_nodes.get(path, (0, 0))
+def _region(found: Expansion, choice: Choice) -> Region | None:
+    return found.regions.get(choice.path)
+
+
+def _opened(found: Expansion, choice: Choice) -> tuple[Choice, ...]:
+    """The choices that the alternative taken opened, and those within them."""
+    region = found.regions[choice.path]
+    return found.choices[slice(*region.choices)]
+
+
+def _outside(found: Expansion, paths: list[str]) -> tuple[object, ...]:
+    """Operators and types of everything but the alternatives taken at ``paths``."""
     assert found.graph is not None
-    return tuple((n.op, n.type) for n in found.graph if not first <= n.id < last)
+    within: set[int] = set()
+    for path in paths:
+        if path in found.regions:
+            within.update(range(*found.regions[path].nodes))
+    return tuple((n.op, n.type) for n in found.graph if n.id not in within)
+
+
+def _around(found: Expansion, paths: list[str]) -> tuple[object, ...]:
+    """All that may differ around choices, those first that tell which choice differs."""
+    graph = found.graph
+    assert graph is not None
+    regions = [found.regions.get(path) for path in paths]
+    known = {c.path: c for c in found.choices}
+    inner = {q.path for p in paths if p in found.regions for q in _opened(found, known[p])}
+    return (
+        *(region and region.leaves for region in regions),
+        _outside(found, paths),
+        tuple((c.path, c.arguments) for c in found.choices if c.path not in inner),
+        tuple((o.name, o.train) for o in graph.outputs),
+        (graph.facts.valid, graph.facts.minimum),
+    )
+
+
+def _first_difference(before: tuple[object, ...], now: tuple[object, ...], count: int) -> int:
+    """How many of the choices come before the one by which something differs."""
+    for position in range(count):
+        if before[position] != now[position]:
+            return position
+    return count // 2

@@ -9,14 +9,17 @@ from cnndsl.diagnostics import Collector, Diagnostic
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.infer import infer
 from cnndsl.graph.model import Frame, Node, Output
-from cnndsl.limits import Limits
+from cnndsl.limits import Limits, Stopwatch, unhurried
 from cnndsl.ops.base import Op
 from cnndsl.ops.types import UNKNOWN, Type
 from cnndsl.semantics import errors
+from cnndsl.semantics.doubt import Doubt
 from cnndsl.semantics.trampoline import Answer, Routine
-from cnndsl.semantics.values import Flow, Stop
+from cnndsl.semantics.values import Env, Flow, Stop, Wires
 from cnndsl.semantics.wording import expanded
 from cnndsl.source import Span
+from cnndsl.syntax import ast
+from cnndsl.syntax.errors import out_of_time
 
 
 class Failed(Op):
@@ -39,14 +42,34 @@ class Choice(NamedTuple):
     """One ``oneof`` that was reached: where, and what was taken."""
 
     path: str
-    options: int
     taken: int
     span: Span
     open: bool
     """Nobody chose: the first alternative stands in."""
-    alternatives: tuple[str, ...]
+    arguments: tuple[ast.Argument, ...]
+
+    @property
+    def options(self) -> int:
+        return len(self.arguments)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The texts of what can be taken."""
+        return tuple(argument.value.span.text for argument in self.arguments)
 
 
+class Region(NamedTuple):
+    """All that a choice can reach from inside: what it leaves to the rest are types."""
+
+    nodes: tuple[int, int]
+    """The first, and the one behind the last."""
+    choices: tuple[int, int]
+    """Those that the alternative opened, by their place among all."""
+    leaves: tuple[object, ...]
+    """What it gives to the text behind: the types of its wires and of wires with names."""
+
+
+_LARGE = 2_000  # nodes from which it pays to look ahead
 _MOST_ERRORS = 1_000  # instances; what has failed so often will not teach more
 Chooser = Callable[[str, int], int | None]
 
@@ -54,15 +77,17 @@ Chooser = Callable[[str, int], int | None]
 class State:
     """The growing graph. ``multiplier``: how often the text here will be repeated."""
 
-    def __init__(self, limits: Limits, chooser: Chooser) -> None:
+    def __init__(self, limits: Limits, chooser: Chooser, watch: Stopwatch | None = None) -> None:
         self.limits, self.chooser = limits, chooser
+        self.watch = watch or unhurried()
         self.facts = Facts()
         self.nodes: dict[int, Node] = {}
+        self.doubt = Doubt(self.nodes, self.facts, limits)
         self.by_path: dict[str, Node] = {}
         self.outputs: list[Output] = []
         self.open_biases: set[int] = set()
         self.choices: list[Choice] = []
-        self.choice_nodes: dict[str, tuple[int, int]] = {}
+        self.regions: dict[str, Region] = {}
         self._choice_paths: dict[str, int] = {}
         self.found = Collector()
         self.frame: Frame | None = None
@@ -70,6 +95,8 @@ class State:
         self.broken = False
         """Some value is missing: what was built is no network."""
         self.multiplier = 1
+        self.foresee: Callable[[], Diagnostic | None] | None = None
+        """Tells, once a network has become large, whether it will become too large."""
         self._inferred: dict[tuple[Op, tuple[Type, ...]], Type] = {}
         self._biased: dict[tuple[Op, bool], Op] = {}
         self._next = 0
@@ -100,21 +127,52 @@ class State:
 
     # --- spending -------------------------------------------------------------------------
 
+    def _hurry(self, span: Span) -> None:
+        """Nothing is expanded without a step or a node, so nothing outlasts the time by much."""
+        if self.watch.over:
+            raise self.stop(out_of_time(self.watch.seconds, span))
+
     def step(self, span: Span) -> None:
+        self._hurry(span)
         self._steps += self.multiplier
         self._idle += 1
         if self._steps > self.limits.steps:
-            raise self.stop(errors.expansion_limit(span, "steps of evaluation", self.limits.steps))
+            raise self._past(span, "steps of evaluation", self.limits.steps)
         if self._idle > self.limits.idle_steps:
             what = "steps of evaluation from one layer to the next"
-            raise self.stop(errors.expansion_limit(span, what, self.limits.idle_steps))
+            raise self._past(span, what, self.limits.idle_steps)
+
+    def _past(self, span: Span, what: str, limit: int) -> Stop:
+        return self.stop(errors.expansion_limit(span, what, limit))
 
     def charge(self, span: Span) -> None:
         """A node is charged for all its repetitions when it is first made."""
+        self._hurry(span)
         self._idle = 0
         self._charged += self.multiplier
         if self._charged > self.limits.nodes or self._next >= self.limits.nodes:
-            raise self.stop(errors.expansion_limit(span, "nodes", self.limits.nodes))
+            raise self._past(span, "nodes", self.limits.nodes)
+        if self.foresee is not None and self._charged > _LARGE:
+            foresee, self.foresee = self.foresee, None
+            found = foresee()
+            if found is not None:
+                self.found.add(found)
+                raise Stop
+
+    def spend(self, span: Span, nodes: int, steps: int) -> None:
+        """Charges what is known to be needed, without building it."""
+        self._hurry(span)
+        self._charged += nodes * self.multiplier
+        self._steps += steps * self.multiplier
+        if self._charged > self.limits.nodes:
+            raise self._past(span, "nodes", self.limits.nodes)
+        if self._steps > self.limits.steps:
+            raise self._past(span, "steps of evaluation", self.limits.steps)
+
+    @property
+    def charged(self) -> tuple[int, int]:
+        """Nodes and steps, repetitions included."""
+        return self._charged, self._steps
 
     @property
     def spent(self) -> int:
@@ -148,29 +206,42 @@ class State:
         path: str,
         span: Span,
         frame: Frame | None,
-        again: bool = False,
+        sharing: str | None = None,
     ) -> Node:
         self.charge(span)
-        node = Node(self._next, op, inputs, type, path, span, frame, again)
+        node = Node(self._next, op, inputs, type, path, span, frame, sharing)
         self.nodes[node.id] = node
         self._next += 1
-        if not op.join:
+        if inputs and not op.join:  # an input's name is no module's
             self.by_path.setdefault(path, node)
         return node
+
+    def stand_in(self, type: Type) -> int:
+        """A value without what computes it; nothing is charged."""
+        self.nodes[self._next] = Node(self._next, FAILED, (), type, "", None, self.frame)
+        self._next += 1
+        return self._next - 1
 
     def add_output(self, name: str, node: int, emitted: bool = False, train: bool = False) -> None:
         self.outputs.append(Output(name, node, emitted, train))
 
-    def choose(self, path: str, alternatives: Sequence[Span], span: Span) -> Choice:
+    def choose(self, path: str, arguments: tuple[ast.Argument, ...], span: Span) -> Choice:
         """Takes an alternative of a ``oneof``; the choice is recorded under a path of its own."""
         self._choice_paths[path] = same = self._choice_paths.get(path, 0) + 1
         if same > 1:
             path = f"{path}#{same}"
-        index = self.chooser(path, len(alternatives))
-        texts = tuple(place.text for place in alternatives)
-        choice = Choice(path, len(texts), index or 0, span, index is None, texts)
+        index = self.chooser(path, len(arguments))
+        choice = Choice(path, index or 0, span, index is None, arguments)
         self.choices.append(choice)
         return choice
+
+    def enclose(self, path: str, first: int, opened: int, flow: Flow, env: Env) -> None:
+        """What has been made since node ``first`` is all that the choice could reach."""
+        named = (v.ids for v in env.root.names.values() if isinstance(v, Wires))
+        leaves = (
+            *self.types(flow.ids), flow.pending is None, *(tuple(self.types(i)) for i in named)
+        )  # fmt: skip
+        self.regions[path] = Region((first, self._next), (opened, len(self.choices)), leaves)
 
     @property
     def next_id(self) -> int:

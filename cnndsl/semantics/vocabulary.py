@@ -22,13 +22,13 @@ _ATTRIBUTES = frozenset(
     T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _calls
     _compiled_call_impl _draw _forward_hooks _forward_hooks_always_called
     _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
-    _get_backward_hooks _get_backward_pre_hooks _get_name _in_order _input_names
-    _is_full_backward_hook _load_from_state_dict _load_state_dict_post_hooks
+    _get_backward_hooks _get_backward_pre_hooks _get_name _given _in_eval _in_order _input_names
+    _is_full_backward_hook _live _load_from_state_dict _load_state_dict_post_hooks
     _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
-    _non_persistent_buffers_set _output_names _parameters _reads
+    _network _non_persistent_buffers_set _optimized _output_names _parameters _reads
     _register_load_state_dict_pre_hook _register_state_dict_hook
-    _replicate_for_data_parallel _run _save_to_state_dict _slow_forward _state_dict_hooks
-    _state_dict_pre_hooks _step _title _version _wrapped_call_impl _writes add_module apply
+    _replicate_for_data_parallel _result _save_to_state_dict _slow_forward _state_dict_hooks
+    _state_dict_pre_hooks _title _version _wrapped_call_impl _writes add_module apply
     bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval
     extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
     load_state_dict modules mtia named_buffers named_children named_modules named_parameters

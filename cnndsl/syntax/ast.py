@@ -230,6 +230,10 @@ class Module(Record):
     declarations: tuple[Declaration, ...]
     broken: tuple[str, ...] = ()
     """Names of declarations that did not parse: using them is no second mistake."""
+    unread: frozenset[str] = frozenset()
+    """Every name in declarations that did not parse: who knows how it is used there."""
+    tokens: int = part(default=0, compare=False)
+    """How many the file has."""
 
 
 def walk(*roots: Node) -> Iterator[Node]:

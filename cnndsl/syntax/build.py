@@ -6,15 +6,19 @@ name is a word or a type of Python. A child is a token, a node, or a list of nod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from cnndsl.diagnostics import Diagnostic
 from cnndsl.source import Source, Span
-from cnndsl.syntax import ast
+from cnndsl.syntax import ast, errors
 from cnndsl.syntax.scan import Token
 
 _SUFFIX = {"K": 10**3, "M": 10**6, "G": 10**9}
+_WORD = 64  # characters that are looked at before a label
+_HYPHENATED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*-$")
 Child = Any
 
 
@@ -27,11 +31,11 @@ class TooDeep(Exception):
 
 
 class Misuse(Exception):
-    """A token where the grammar allows it and the language does not."""
+    """Tokens where the grammar allows them and the language does not; ``problem`` says why."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, problem: Diagnostic) -> None:
         super().__init__("misuse")
-        self.span = span
+        self.problem = problem
 
 
 class Builder:
@@ -194,9 +198,15 @@ class Builder:
     def _check_label(self, token: Token) -> None:
         """A number may be a label; ``1.5`` would read as two."""
         if not token.text.replace("_", "a").isalnum():
-            raise Misuse(self._span((token,)))
+            raise Misuse(errors.template_in_name(self._span((token,))))
 
     def labelled(self, children: list[Child]) -> ast.Labelled:
+        label = children[0].span
+        word = _HYPHENATED.search(self.source.text, max(label.start - _WORD, 0), label.start)
+        if word:
+            meant = word[0].replace("-", "_") + label.text
+            place = Span(self.source, word.start(), label.end)
+            raise Misuse(errors.hyphen_in_label(place, meant))
         return ast.Labelled(**self._at(children), label=children[0], body=children[2])
 
     def emit(self, children: list[Child]) -> ast.Emit:

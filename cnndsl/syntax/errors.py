@@ -12,12 +12,23 @@ def unexpected(
     span: Span, found: str, expected: str, help: str = "", early: Span | None = None
 ) -> Diagnostic:
     """``early``: where a result starts although more is to come."""
-    message = f"expected {expected}, found {found}" if expected else f"unexpected {found}"
+    nothing = f"this cannot be followed by {found}"
+    message = f"expected {expected}, found {found}" if expected else nothing
     labels: tuple[Label, ...] = (Label(span, ""),)
     if early is not None:
         labels += (Label(early, "a result starts here: is a sign missing before it?"),)
         help = "a `let` stands before all results"
     return Diagnostic("E0101", message, labels, help=help)
+
+
+def out_of_time(seconds: float, span: Span | None = None) -> Diagnostic:
+    """Where a span is known, it is what was being looked at."""
+    labels = (Label(span, ""),) if span else ()
+    unit = "second" if seconds == 1 else "seconds"
+    return Diagnostic(
+        "E0216", f"this takes too long: it was given up after {seconds:,g} {unit}", labels,
+        help="`--limit seconds=…`, or `Limits(seconds=…)` in Python, gives it more time",
+    )  # fmt: skip
 
 
 def bad_character(span: Span) -> Diagnostic:
@@ -66,5 +77,11 @@ def hidden_character(span: Span) -> Diagnostic:
     )
 
 
-def template_in_name(span: Span, text: str) -> Diagnostic:
-    return Diagnostic("E0101", f"`{text}` cannot continue a label", (Label(span, ""),))
+def template_in_name(span: Span) -> Diagnostic:
+    return Diagnostic("E0101", f"`{span.text}` cannot continue a label", (Label(span, ""),))
+
+
+def hyphen_in_label(span: Span, meant: str) -> Diagnostic:
+    fix = Fix(f"write `{meant}`", (Edit(span, meant),))
+    message = f"a label has no `-`, did you mean `{meant}`?"
+    return Diagnostic("E0101", message, (Label(span, ""),), fixes=(fix,))

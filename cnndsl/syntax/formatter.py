@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from cnndsl.diagnostics import Diagnostic, Label
-from cnndsl.limits import DEFAULT_LIMITS, Limits
+from cnndsl.limits import DEFAULT_LIMITS, Limits, Stopwatch
 from cnndsl.source import Source, Span
 from cnndsl.syntax.heads import in_order, lay_out
 from cnndsl.syntax.page import INDENT, Page
@@ -47,8 +47,9 @@ def format_source(
 
     Formatting a second time changes nothing.
     """
-    scanned = scan(source, limits)
-    module, problems = parse_scanned(source, scanned, limits)
+    with (watch := Stopwatch(limits.seconds)):
+        scanned = scan(source, limits)
+        module, problems = parse_scanned(source, scanned, limits, watch)
     if problems:
         return None, problems
     gaps = list(_gaps(source.text, scanned))

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cnndsl.limits import Stopwatch
 from cnndsl.syntax.scan import Token, is_label
 from cnndsl.syntax.tables import Rule, Tables
 
 END = "$END"
+_HURRY = 1024  # tokens from one look at the clock to the next
 _KINDS = {"name": "NAME", "number": "NUMBER", "string": "STRING", "sign": "COMPARE"}
 Reduction = Callable[[list[Any]], Any]
 
@@ -34,11 +36,13 @@ class Machine:
         self.keywords = frozenset(text for text in tables.spelled if text.isalpha())
         self._passes: dict[tuple[int, int, str], tuple[int, int | None]] = {}
 
-    def run(self, tokens: Sequence[Token]) -> Any:
-        """What the builder makes of the start rule."""
+    def run(self, tokens: Sequence[Token], watch: Stopwatch | None = None) -> Any:
+        """What the builder makes of the start rule; raises Unexpected or OutOfTime."""
         states = [self._tables.start]
         values: list[Any] = []
         for place in range(len(tokens)):
+            if watch is not None and not place % _HURRY:
+                watch.check()
             token, terminal = tokens[place], self._terminal(tokens, place, states[-1])
             state = self._advance(terminal, states, values)
             if state is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from cnndsl.diagnostics import Diagnostic
-from cnndsl.limits import DEFAULT_LIMITS, Limits
+from cnndsl.limits import DEFAULT_LIMITS, Limits, OutOfTime, Stopwatch, unhurried
 from cnndsl.source import Source, Span
 from cnndsl.syntax import ast, errors
 from cnndsl.syntax.build import Builder, Misuse, TooDeep
@@ -26,23 +26,38 @@ def keywords() -> frozenset[str]:
     return _parser()[0].keywords
 
 
-def parse(source: Source, limits: Limits = DEFAULT_LIMITS) -> tuple[ast.Module, list[Diagnostic]]:
-    """The tree of every declaration that reads well, and a diagnostic for each that does not."""
-    return parse_scanned(source, scan(source, limits), limits)
+def parse(
+    source: Source, limits: Limits = DEFAULT_LIMITS, watch: Stopwatch | None = None
+) -> tuple[ast.Module, list[Diagnostic]]:
+    """The tree of every declaration that reads well, and a diagnostic for each that does not.
+
+    When the time is up, what is left of the text counts as declarations that do not.
+    """
+    return parse_scanned(source, scan(source, limits), limits, watch)
 
 
 def parse_scanned(
-    source: Source, scanned: Scan, limits: Limits
+    source: Source, scanned: Scan, limits: Limits, watch: Stopwatch | None = None
 ) -> tuple[ast.Module, list[Diagnostic]]:
     """``parse`` for a caller that has the tokens already."""
+    watch = watch or unhurried()
     problems = list(scanned.problems)
     found: list[ast.Import | ast.Declaration] = []
     failed = list(scanned.unsound)
+    late: Diagnostic | None = None
     machine, builder = _parser()
     builder.source, builder.nesting = source, limits.nesting
     for first, last in scanned.chunks:
+        if late is not None:
+            failed.append((first, last))
+            continue
         try:
-            found.append(machine.run(scanned.tokens[first:last]))
+            found.append(machine.run(scanned.tokens[first:last], watch))
+        except OutOfTime:
+            failed.append((first, last))
+            token = scanned.tokens[first]
+            late = errors.out_of_time(watch.seconds, Span(source, token.start, token.end))
+            problems.append(late)
         except (TooDeep, Misuse, Unexpected) as problem:
             failed.append((first, last))
             if len(problems) < limits.printed:
@@ -52,6 +67,13 @@ def parse_scanned(
         imports=tuple(d for d in found if isinstance(d, ast.Import)),
         declarations=tuple(d for d in found if isinstance(d, ast.Declaration)),
         broken=tuple(name for chunk in failed for name in _declared(scanned, chunk)),
+        unread=frozenset(
+            token.text
+            for first, last in failed
+            for token in scanned.tokens[first + 1 : last]
+            if token.kind == "name" and scanned.tokens[first].text != "import"
+        ),
+        tokens=len(scanned.tokens),
     ), problems
 
 
@@ -73,7 +95,7 @@ def _explain(
         deepest = 3 * limits.nesting
         return errors.past_limit(problem.span, "levels of nesting", deepest + 1, deepest)
     if isinstance(problem, Misuse):
-        return errors.template_in_name(problem.span, problem.span.text)
+        return problem.problem
     at = chunk[0] + problem.place
     expected = describe_expected(_parser()[0].expected(scanned.tokens[chunk[0] : at]))
     if at == chunk[1]:

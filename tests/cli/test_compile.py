@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_a_drawn_input(file: str) -> None:
         "training heads · 41.50 KMAC at 32x48\n"
         "built in TIME after TIME of importing torch; random weights, seed 5\n"
         "ran on numbers drawn with seed 5, [2, 3, 32, 48]\n"
-        "first run TIME, then TIME (median of 5)\n"
+        "first run TIME, then TIME (median of 5), computed by the torch engine\n"
         "out: [2, 6], all finite\n"
         "the weights are random: only shapes and times mean anything\n"
     )
@@ -81,6 +82,93 @@ def test_numbers_that_are_not_finite_are_told(tmp_path: Path) -> None:
     save_file(state, tmp_path / "w.safetensors")
     run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
     assert re.search(r"out: \[1, 1, 4, 4\], 16 of 16 numbers are not finite", run.out)
+
+
+# --- levels and engines -----------------------------------------------------------------------
+
+
+def test_who_computed_is_told(file: str) -> None:
+    small = ["compile", file, "--at", "H=9,W=9"]
+    assert "computed by the torch engine\n" in cnndsl(*small, "--engine", "torch").out
+    assert "computed by the onnxruntime engine\n" in cnndsl(*small, "--engine", "onnxruntime").out
+    assert "computed by the plain module\n" in cnndsl(*small, "--optimize", "0").out
+
+
+def test_why_the_plain_module_computed_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "net.cnn"
+    path.write_text("net A: [3, 4, 4] = conv1: conv(2, 1)\n")
+    state = package.load(path).net().compile().state_dict()
+    state["conv1.weight"].fill_(float("inf"))
+    save_file(state, tmp_path / "w.safetensors")
+    run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
+    assert "by the plain module: `conv1`: weight is not finite in float32\n" in run.out
+    half = cnndsl("compile", str(path), "--dtype", "bfloat16", "--engine", "onnxruntime")
+    assert "by the plain module: onnxruntime computes these networks in float32 only" in half.out
+
+
+def test_the_level_and_the_dtype_arrive(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    real = package.Compilation.compile
+
+    def spy(net: package.Compilation, **given: object) -> object:
+        seen.append(given)
+        return real(net, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(package.Compilation, "compile", spy)
+    cnndsl("compile", file, "--at", "H=9,W=9")
+    cnndsl("compile", file, "--at", "H=9,W=9", "--dtype", "bfloat16", "--run", "none")
+    cnndsl("compile", file, "--at", "H=9,W=9", "--optimize", "0", "--run", "none")
+    assert seen == [
+        {"optimize": 1, "engine": "torch", "dtype": None},
+        {"optimize": 1, "engine": "torch", "dtype": torch.bfloat16},
+        {"optimize": 0, "engine": "torch", "dtype": None},
+    ]
+
+
+@pytest.mark.parametrize("more", [[], ["--explain", "--run", "none"]], ids=["run", "explain"])
+def test_an_engine_that_is_not_installed(
+    file: str, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnndsl.engines.found.find_spec", lambda name: None)
+    run = cnndsl("compile", file, "--engine", "openvino", *more)
+    assert run.code == 2
+    assert run.err == (
+        "error: --engine openvino: openvino and onnx are not installed: "
+        "pip install 'cnndsl[onnx]'\n"
+    )
+
+
+def test_every_engine_stands_in_the_help() -> None:
+    from cnndsl.engines.choose import AUTO, ENGINES
+
+    text = cnndsl("compile", "--help").out
+    assert all(name in text for name in (AUTO, *ENGINES))
+
+
+_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from cnndsl.cli import app
+app.main(sys.argv[1:], prog_name="cnndsl")
+"""
+
+
+def test_explaining_needs_no_torch(file: str) -> None:
+    words = [sys.executable, "-c", _WITHOUT_TORCH, "compile", file, "--explain", "--run", "none"]
+    run = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "one kernel: conv -> relu" in run.stdout
+    alone = subprocess.run(words[:-2], capture_output=True, text=True, cwd=ROOT)
+    assert alone.returncode == 1
+    assert "torch" in alone.stderr  # told after the report
+    assert "one kernel: conv -> relu" in alone.stdout
+
+
+def test_explaining_and_running(file: str) -> None:
+    run = cnndsl("compile", file, "--explain", "--json", "--at", "H=9,W=9")
+    assert run.code == 0
+    assert json.loads(run.out)["net"] == "Small"
+    assert "computed by the torch engine" in run.err
 
 
 # --- weights ----------------------------------------------------------------------------------
@@ -205,7 +293,7 @@ def test_an_exported_program_computes_the_same(file: str, tmp_path: Path) -> Non
     out = tmp_path / "net.pt2"
     assert cnndsl("compile", file, "--at", "H=9,W=9", "--seed", "3", "-o", str(out)).code == 0
     torch.manual_seed(3)
-    network = package.load(file).net(at={"H": 9, "W": 9}).compile().eval()
+    network = package.load(file).net(at={"H": 9, "W": 9}).compile(optimize=0).eval()
     x = torch.randn(5, 3, 9, 9)
     with torch.no_grad():
         loaded = torch.export.load(out).module()(x)
@@ -214,7 +302,7 @@ def test_an_exported_program_computes_the_same(file: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_trial_and_an_export_leave_the_mode_as_it_was(file: str, training: bool) -> None:
-    network = package.load(file).net().compile().train(training)
+    network = package.load(file).net().compile(optimize=0).train(training)
     inputs = draw({"in": (2, 3, 9, 9)}, 0)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     exported = export(network, inputs).module()

@@ -82,12 +82,32 @@ def test_ops() -> None:
     assert len(document("ops", "conv", "--json")["operators"]) == 1
 
 
+EXPLAIN = ["--explain", "--json", "--run", "none"]
+
+
+@pytest.mark.parametrize("net", ["densenet:DenseNet121", "googlenet:GoogLeNet", "unet:UNet"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_explain(net: str, engine: str) -> None:
+    file, _, name = net.partition(":")
+    path = str(ROOT / "examples" / f"{file}.cnn")
+    found = document("compile", path, "--net", name, "--engine", engine, *EXPLAIN)
+    validator("optimizer").validate(found)
+    fired = [event for event in found["events"] if event["fired"]]
+    assert len(fired) == sum(found["rewrites"].values())
+    for total in ("macs", "kernels"):
+        saved = sum(event["saved"][total] for event in fired)
+        assert found[total]["before"] - found[total]["after"] == saved
+    assert (found["unfused"] is None) == (engine == "auto")
+
+
 def test_doctor() -> None:
     run = cnndsl("doctor", "--json")
     found = json.loads(run.out)
     validator("doctor").validate(found)
     assert (run.code, found["problems"]) == (0, [])
     assert found["limits"]["nodes"] == 100_000
+    assert list(found["engines"]) == ["torch", "inductor", "onnxruntime", "openvino"]
+    assert found["engines"]["torch"] is None
 
 
 @pytest.mark.parametrize(
@@ -97,6 +117,8 @@ def test_doctor() -> None:
         ("summary", ["summary", "{resnet}", "--net", "ResNet18"],
          lambda d: d["layers"][3].update(macs=-1)),
         ("ops", ["ops"], lambda d: d["operators"][0].update(parameters=None)),
+        ("optimizer", ["compile", "{resnet}", "--net", "ResNet18", "--explain", "--run", "none"],
+         lambda d: d["events"][0].update(line=0)),
         ("doctor", ["doctor"], lambda d: d.update(schema="cnndsl.doctor/2")),
         ("diagnostics", ["check", "{resnet}"], lambda d: d["nets"][0].update(stride=[32])),
     ],
@@ -120,3 +142,13 @@ def test_doctor_tells_of_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> N
     run = cnndsl("doctor")
     assert run.code == 1
     assert "problem   lark is missing" in run.out
+
+
+def test_doctor_tells_which_engines_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnndsl.engines.found.find_spec", lambda name: None)
+    monkeypatch.setenv("CNNDSL_CACHE", "somewhere")
+    run = cnndsl("doctor")
+    assert run.code == 0  # they are extras
+    assert "engines   torch, inductor\n" in run.out
+    assert "not onnxruntime: onnxruntime and onnx are not installed: pip install" in run.out
+    assert "cache     somewhere, written by engine=auto alone\n" in run.out

@@ -19,6 +19,7 @@ from cnndsl.source import Source
 from cnndsl.syntax import ast
 from cnndsl.syntax.formatter import format_source
 from cnndsl.syntax.parser import parse
+from tests.motifs import starts_with_norm
 from tests.networks import random_network
 from tests.programs import graph_of, split_net
 
@@ -93,7 +94,7 @@ def unit_of_joins(program: Program, graph: Graph, rng: random.Random) -> str:
     A bias is settled along one chain and not across a join, so norms stay where they are.
     """
     steps = list(program.steps)
-    normed = [step.startswith("bn") for step in [*steps, ""]]
+    normed = [starts_with_norm(step) for step in [*steps, ""]]
     places = [i for i in range(len(steps)) if not normed[i] and not _next(normed, steps, i)]
     forms = ["(({}) + none)", "(none | ({}))", "(none + ({}) + none)", "add(none, ({}))",
              "concat(({}), none, none)", "mean(({}), none)"]  # fmt: skip

@@ -18,6 +18,7 @@ def lower(graph: Graph) -> Network:
         graph.name,
         tuple(node.path for node in graph.inputs),
         tuple(output.name for output in graph.outputs),
+        tuple(not output.train for output in graph.outputs),
     )
     lowering = _Lowering(graph, network)
     lowering.modules()
@@ -72,7 +73,10 @@ class _Lowering:
                 assert isinstance(inner, Block)
                 if not step.repeats:
                     self.calls(inner, step.scope)
-            block._calls.append(self._call(step, scope.path))
+            call = self._call(step, scope.path)
+            if call.outside:
+                block._network = (self.network,)
+            block._calls.append(call)
 
     def _call(self, step: Step, here: str) -> Call:
         if step.node is None:
@@ -82,7 +86,8 @@ class _Lowering:
             first = self._first(step.node)
             path = self.paths.get(first, "")
             function = self.functions.get(first)
-        relative = path[len(here) :].lstrip(".") if here else path
+        outside = bool(here) and not path.startswith(f"{here}.")
+        relative = path if outside or not here else path[len(here) + 1 :]
         return Call(
             tuple(relative.split(".")) if relative else (),
             function,
@@ -90,6 +95,7 @@ class _Lowering:
             tuple(step.writes),
             tuple(step.release),
             step.train,
+            outside and bool(path),
         )
 
     def _first(self, node: Node) -> int:
@@ -120,7 +126,11 @@ def _free(parent: nn.Module, name: str) -> str:
 
 def _share_draw(network: Network) -> None:
     """One source of net-wide randomness for all modules that draw together."""
-    drawing: list[Any] = [module for module in network.modules() if hasattr(module, "draw")]
+    drawing: list[Any] = [
+        module
+        for module in network.modules()
+        if not isinstance(module, Block) and hasattr(module, "draw")  # a block has labels
+    ]
     if not drawing:
         return
     from cnndsl.ops.modules import NetDraw

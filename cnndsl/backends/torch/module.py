@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Call:
     """One step of a namespace: which child or function, on which values."""
 
-    __slots__ = ("function", "path", "reads", "release", "train", "writes")
+    __slots__ = ("function", "outside", "path", "reads", "release", "train", "writes")
 
     def __init__(
         self,
@@ -23,18 +23,30 @@ class Call:
         writes: tuple[int, ...],
         release: tuple[int, ...],
         train: bool,
+        outside: bool = False,
     ) -> None:
-        self.path, self.function = path, function
+        self.path, self.function, self.outside = path, function, outside
         self.reads, self.writes, self.release, self.train = reads, writes, release, train
 
-    def target(self, owner: nn.Module) -> Callable[..., Any]:
-        """What is called. Looked up each time, so that a replaced child is the one that runs."""
+    def prepared(
+        self, owner: Block, values: dict[int, Any]
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """What is called, on what. Looked up each time: a replaced child is the one that runs."""
+        arguments = [values.get(i) for i in self.reads]
         if self.function is not None and not self.path:
-            return self.function
-        module: Any = owner
+            return self.function, arguments
+        found: Any = owner._network[0] if self.outside else owner
         for name in self.path:
-            module = getattr(module, name)
-        return module  # type: ignore[no-any-return]
+            found = getattr(found, name)
+        if self.function is not None:  # a bare weight
+            return self.function, [*arguments, found]
+        return found, arguments
+
+    def store(self, values: dict[int, Any], result: Any) -> None:
+        if len(self.writes) == 1:
+            values[self.writes[0]] = result
+        else:
+            values.update(zip(self.writes, result, strict=True))
 
 
 class Block(nn.Module):
@@ -45,36 +57,29 @@ class Block(nn.Module):
         self._calls: list[Call] = []
         self._reads: tuple[int, ...] | None = None
         self._writes: tuple[int, ...] = ()
+        # Where `again` finds modules of other namespaces; in a tuple, it is no submodule.
+        self._network: tuple[nn.Module, ...] = ()
 
     def forward(self, *inputs: Tensor) -> Any:
-        values = self._run(inputs)
-        results = tuple(values.get(i) for i in self._writes)
-        return results[0] if len(results) == 1 else results
+        """Calls children from this very frame: nested modules are bounded by Python's stack."""
+        values = self._given(inputs)
+        for call in self._calls:
+            if self.training or not call.train:
+                target, arguments = call.prepared(self, values)
+                call.store(values, target(*arguments))
+            for i in call.release:  # also of a step that was left out
+                values.pop(i, None)
+        return self._result([values.get(i) for i in self._writes])
 
-    def _run(self, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
+    def _given(self, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
         if self._reads is None:
             raise TypeError("nothing in this namespace is needed for an output of the network")
         if len(inputs) != len(self._reads):
             raise TypeError(f"{len(self._reads)} inputs are needed, got {len(inputs)}")
-        values: dict[int, Any] = dict(zip(self._reads, inputs, strict=True))
-        for call in self._calls:
-            if self.training or not call.train:
-                self._step(call, values)
-            for i in call.release:  # also of a step that was left out
-                values.pop(i, None)
-        return values
+        return dict(zip(self._reads, inputs, strict=True))
 
-    def _step(self, call: Call, values: dict[int, Any]) -> None:
-        arguments = [values.get(i) for i in call.reads]
-        target = call.target(self)
-        if call.function is not None and call.path:  # a bare weight
-            result = call.function(*arguments, target)
-        else:
-            result = target(*arguments)
-        if len(call.writes) == 1:
-            values[call.writes[0]] = result
-        else:
-            values.update(zip(call.writes, result, strict=True))
+    def _result(self, values: list[Any]) -> Any:
+        return values[0] if len(values) == 1 else tuple(values)
 
     def __getitem__(self, index: int | str) -> nn.Module:
         """A child by position among the children, as in ``nn.Sequential``, or by name."""
@@ -97,22 +102,41 @@ class Network(Block):
     emitted in training only are None in eval mode.
     """
 
-    def __init__(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        in_eval: tuple[bool, ...],
+    ) -> None:
         super().__init__()
         self._title = name
-        self._input_names, self._output_names = inputs, outputs
+        self._input_names, self._output_names, self._in_eval = inputs, outputs, in_eval
         self._draw: Any = None
+        self._live: Any = None
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         if named:
             inputs = self._in_order(inputs, named)
         if self._draw is not None and self.training:
             self._draw.start()
-        values = self._run(inputs)
-        results = [values.get(i) for i in self._writes]
-        if len(results) == 1:
-            return results[0]
-        return output_type(self._title, self._output_names)(*results)
+        found = self._optimized(inputs)
+        return super().forward(*inputs) if found is None else self._result(found)
+
+    def _result(self, values: list[Any]) -> Any:
+        if len(values) == 1:
+            return values[0]
+        return output_type(self._title, self._output_names)(*values)
+
+    def _optimized(self, inputs: tuple[Tensor, ...]) -> list[Any] | None:
+        """What the engine makes of it in eval mode; None where the plain layers have to run."""
+        if self._live is None or self.training or len(inputs) != len(self._input_names):
+            return None
+        found = self._live.run(self, inputs)
+        if found is None:
+            return None
+        values = iter(found)  # without the heads that are emitted in training
+        return [next(values) if kept else None for kept in self._in_eval]
 
     def _in_order(self, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> tuple[Any, ...]:
         rest = self._input_names[len(inputs) :]

@@ -132,9 +132,7 @@ class _Planner:
             return None
         wires: dict[int, int] = {}
         for first, node in zip(unit.nodes, nodes, strict=True):
-            if not node.again or (first.op, first.path) != (node.op, node.path):
-                return None
-            if len(first.inputs) != len(node.inputs):
+            if not _repeats(first, node):
                 return None
             for before, now in zip(first.inputs, node.inputs, strict=True):
                 if wires.setdefault(before, now) != now:
@@ -157,3 +155,9 @@ class _Planner:
         for i, step in last.items():
             if i not in kept:
                 step.release.append(i)
+
+
+def _repeats(first: Node, node: Node) -> bool:
+    """Whether a step does what ``first`` does, with its weights. A join has none to share."""
+    alike = first.op == node.op and len(first.inputs) == len(node.inputs)
+    return alike and (node.op.join or (node.shared and first.path == node.path))

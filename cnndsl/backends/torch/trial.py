@@ -16,12 +16,16 @@ _REPEATS, _PATIENCE = 5, 3.0  # further runs, and the seconds they may take toge
 
 
 class Trial(NamedTuple):
-    """``outputs`` by name; ``first`` run and median of ``repeats`` further ones, in seconds."""
+    """``outputs`` by name; ``first`` run and median of ``repeats`` further ones, in seconds.
+
+    ``by``: who computed them, in words.
+    """
 
     outputs: dict[str, Tensor]
     first: float
     later: float
     repeats: int
+    by: str
 
 
 def draw(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, Tensor]:
@@ -42,7 +46,18 @@ def run(network: Network, inputs: Mapping[str, Tensor]) -> Trial:
                 times.append(_timed(network, inputs)[1])
     finally:
         network.train(training)
-    return Trial(named_outputs(network, result), first, median(times), len(times))
+    outputs = named_outputs(network, result)
+    return Trial(outputs, first, median(times), len(times), answered_by(network))
+
+
+def answered_by(network: Network) -> str:
+    """Who computed the last forward in eval mode, and why it was not the engine."""
+    live = network._live
+    if live is None:
+        return "the plain module"
+    if live.refused:
+        return f"the plain module: {live.refused}"
+    return f"the {live.engine.name} engine"
 
 
 def named_outputs(network: Network, result: Any) -> dict[str, Tensor]:

@@ -1,0 +1,279 @@
+"""Inference on this CPU beside every peer, interleaved in one run.
+
+    python -m benchmarks.cpu [--nets ResNet50 …] [--batch 1 16] [--dtype float32 bfloat16]
+                             [--rounds 9] [--quick] [--without inductor] [-o FILE.csv]
+
+Peers run the network as written: eager PyTorch (as it is, and channels last), inductor with
+frozen weights, onnxruntime, OpenVINO. Ours is the rewritten network on each engine; the row
+counts the one that is fastest here. Outputs are compared with float64 before anything is timed.
+Only ratios mean anything, taken pair by pair within a round: the machine may be busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import cnndsl
+from cnndsl.engines.accuracy import error
+from cnndsl.engines.apply import Plain
+from cnndsl.engines.base import EngineError, Job, Runner
+from cnndsl.engines.choose import ENGINES
+from cnndsl.passes.flow import Flow
+from cnndsl.passes.pipeline import ALGEBRA
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+NETS = {
+    "AlexNet": "alexnet",
+    "VGG16": "vgg",
+    "GoogLeNet": "googlenet",
+    "ResNet18": "resnet",
+    "ResNet50": "resnet",
+    "ResNeXt50_32x4d": "resnet",
+    "DenseNet121": "densenet",
+    "SqueezeNet1_0": "squeezenet",
+    "MobileNetV2": "mobilenet_v2",
+    "SEResNet50": "se_resnet",
+    "InceptionV4": "inception_v4",
+    "FractalNet": "fractalnet",
+}
+QUICK = ("ResNet18", "SqueezeNet1_0", "MobileNetV2")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass
+class Runs:
+    """Everything that is timed for one network, batch and dtype."""
+
+    run: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    built: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, build: Callable[[], Runner], x: Tensor, exact: Tensor) -> None:
+        started = time.perf_counter()
+        try:
+            runner = build()
+            found = runner(x)[0]
+        except (EngineError, RuntimeError) as problem:
+            self.refused[name] = str(problem).splitlines()[0]
+            return
+        self.built[name] = time.perf_counter() - started
+        self.errors[name] = error(found, exact) / max(error(exact, torch.zeros(())), 1e-30)
+        self.run[name] = lambda: runner(x)
+
+    def race(self, rounds: int) -> None:
+        self.times = {name: [] for name in self.run}
+        for number in range(rounds + 1):
+            for name, run in self.run.items():
+                started = time.perf_counter()
+                run()
+                if number:  # the first round warms up
+                    self.times[name].append(time.perf_counter() - started)
+
+    def best(self, names: Sequence[str]) -> str:
+        return min(names, key=lambda name: statistics.median(self.times[name]))
+
+    def ratio(self, ours: str, theirs: str) -> float:
+        """How many times as fast as the peer, the median over rounds."""
+        pairs = zip(self.times[ours], self.times[theirs], strict=True)
+        return statistics.median(b / a for a, b in pairs)
+
+
+def compare(file: str, name: str, batch: int, dtype: torch.dtype, options: Any) -> dict[str, Any]:
+    """One row: everything built, checked and timed."""
+    net = cnndsl.load(ROOT / "examples" / f"{file}.cnn").net(name)
+    torch.manual_seed(0)
+    plain = settle(net.compile(optimize=0)).eval()
+    sizes = net.facts.reference(options.size)
+    flow = Flow(net.graph, sizes)
+    (entry,) = flow.inputs
+    x = torch.randn(batch, entry.channels, *sizes_of(entry, sizes)).to(dtype)
+    parameters = plain.state_dict()
+    exact = Plain(flow, parameters, torch.float64)(x.double())[0]
+    rewritten = flow.copy()
+    started = time.perf_counter()
+    ALGEBRA.run(rewritten)
+    optimizer = time.perf_counter() - started
+    runs = Runs()
+    for label, build in candidates(flow, rewritten, plain, x, dtype, options.without):
+        runs.add(label, build, x, exact)
+    runs.race(options.rounds)
+    return row(name, batch, dtype, runs, flow, rewritten, optimizer)
+
+
+def sizes_of(entry: Any, sizes: dict[str, int]) -> tuple[int, ...]:
+    from cnndsl.graph.cost import concrete, shape
+
+    return shape(concrete(entry.type, sizes))[1:]
+
+
+def settle(model: Any) -> Any:
+    """Statistics that are not the initial ones: BN has something to do."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for value, low in ((module.running_mean, -0.2), (module.running_var, 0.7)):
+                value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + low)
+    return model
+
+
+Candidate = tuple[str, Callable[[], Runner]]
+
+
+def candidates(
+    flow: Flow, rewritten: Flow, plain: Any, x: Tensor, dtype: torch.dtype, without: Sequence[str]
+) -> Iterator[Candidate]:
+    parameters = plain.state_dict()
+    shapes = (tuple(x.shape),)
+    yield from eager(plain, dtype)
+    for name, engine in ENGINES.items():
+        if name in without or engine.absent():
+            continue
+        job = Job(flow, parameters, shapes, dtype)
+        if engine.refuses(job) is not None:
+            continue
+        if name != "torch":  # its unfused form is eager
+            yield f"peer {name}", lambda e=engine, j=job: e.build(j)
+        fused = rewritten.copy()
+        if engine.fusion is not None:
+            engine.fusion.run(fused)
+        ours = Job(fused, parameters, shapes, dtype)
+        yield f"ours {name}", lambda e=engine, j=ours: e.build(j)
+
+
+def eager(plain: Any, dtype: torch.dtype) -> Iterator[Candidate]:
+    import copy
+
+    for label, layout in (("", torch.contiguous_format), (" channels_last", torch.channels_last)):
+        model = copy.deepcopy(plain).to(dtype).to(memory_format=layout)
+
+        def run(x: Tensor, model: Any = model, layout: Any = layout) -> Sequence[Tensor]:
+            with torch.inference_mode():
+                found = model(x.contiguous(memory_format=layout))
+                return [found] if isinstance(found, Tensor) else found
+
+        yield f"peer eager{label}", lambda run=run: run
+
+
+def row(
+    name: str,
+    batch: int,
+    dtype: torch.dtype,
+    runs: Runs,
+    flow: Flow,
+    rewritten: Flow,
+    optimizer: float,
+) -> dict[str, Any]:
+    ours = runs.best([n for n in runs.times if n.startswith("ours")])
+    peer = runs.best([n for n in runs.times if n.startswith("peer")])
+    usual = min(runs.errors["peer eager"], runs.errors["peer eager channels_last"])
+    return {
+        "net": name,
+        "batch": batch,
+        "dtype": str(dtype).removeprefix("torch."),
+        "ratio": round(runs.ratio(ours, peer), 3),
+        "ours": ours.removeprefix("ours "),
+        "ours_ms": _ms(runs.times[ours]),
+        "peer": peer.removeprefix("peer "),
+        "peer_ms": _ms(runs.times[peer]),
+        "error_of_eager": f"{runs.errors[ours] / max(usual, 1e-30):.2f}",
+        "macs_before": flow.total_macs(),
+        "macs_after": rewritten.total_macs(),
+        "steps_before": sum(bool(s.inputs) for s in flow),
+        "steps_after": sum(bool(s.inputs) for s in rewritten),
+        "optimizer_s": round(optimizer, 3),
+        "build_s": round(runs.built[ours], 2),
+        **{f"{n}_ms": _ms(t) for n, t in sorted(runs.times.items())},
+        "refused": "; ".join(f"{n}: {why}" for n, why in runs.refused.items()),
+    }
+
+
+def _ms(times: Sequence[float]) -> float:
+    return round(1000 * statistics.median(times), 2)
+
+
+def show(found: dict[str, Any]) -> None:
+    saved = 1 - found["macs_after"] / max(found["macs_before"], 1)
+    print(
+        f"{found['net']:16} {found['batch']:>3} {found['dtype']:9} {found['ratio']:5.2f}x  "
+        f"{found['ours']:12} {found['ours_ms']:8.1f} ms  over {found['peer']:20} "
+        f"{found['peer_ms']:8.1f} ms  error {found['error_of_eager']:>5}x eager's  "
+        f"MACs -{saved:.1%}  steps {found['steps_before']} -> {found['steps_after']}",
+        flush=True,
+    )
+
+
+def machine() -> dict[str, str]:
+    packages = ("torch", "onnxruntime", "openvino")
+    known = {name: version(name) for name in packages if _there(name)}
+    return {
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        **known,
+    }
+
+
+def _there(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    facts = machine()
+    columns = dict.fromkeys(key for found in rows for key in found)
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [*columns, *facts], restval="")
+        writer.writeheader()
+        writer.writerows({**found, **facts} for found in rows)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu")
+    parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
+    parser.add_argument("--dtype", nargs="+", choices=sorted(DTYPES), default=["float32"])
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--without", nargs="*", choices=sorted(ENGINES), default=[])
+    parser.add_argument("--quick", action="store_true", help="three networks, in 3 minutes")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "cpu.csv")
+    options = parser.parse_args()
+    if options.quick:
+        options.nets, options.batch, options.rounds = list(QUICK), [1], 5
+        options.without = [*options.without, "inductor"]
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.nets:
+        for dtype in options.dtype:
+            for batch in options.batch:
+                rows.append(compare(NETS[name], name, batch, DTYPES[dtype], options))
+                show(rows[-1])
+                write(rows, options.output)  # after every row: a long run may be cut off
+    product = statistics.geometric_mean(found["ratio"] for found in rows)
+    print(f"geometric mean over the best peer: {product:.3f}x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What runs a rewritten graph: PyTorch, and whatever else is installed (docs/engines.md)."""

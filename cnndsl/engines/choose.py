@@ -1,0 +1,143 @@
+"""The engines there are, and which one a network gets."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnndsl.engines import memory
+from cnndsl.engines.accuracy import agrees
+from cnndsl.engines.base import Engine, EngineError, Job, Runner
+from cnndsl.engines.chunks import SIZES, sizes_for_batch
+from cnndsl.engines.inductor_engine import InductorEngine
+from cnndsl.engines.live import Choice, Live, Recipe
+from cnndsl.engines.openvino_engine import OpenVinoEngine
+from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.engines.torch_engine import TorchEngine
+from cnndsl.graph.facts import Facts
+from cnndsl.graph.model import Graph
+from cnndsl.passes.text import show_flow
+
+ENGINES: dict[str, Engine] = {
+    engine.name: engine
+    for engine in (TorchEngine(), InductorEngine(), OrtEngine(), OpenVinoEngine())
+}
+AUTO = "auto"
+QUICK = ("torch", "onnxruntime", "openvino")
+"""What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
+ROUNDS = 5
+
+
+def live_for(graph: Graph, facts: Facts, engine: str, dtype: torch.dtype | None) -> Live:
+    """What a network of this graph runs in eval mode; ValueError if the engine cannot."""
+    return Live(Recipe(graph, facts, chooser(engine), dtype))
+
+
+def chooser(name: str) -> Callable[[Job, Recipe], Choice]:
+    """A named engine, or the one that is fastest here; ValueError with the reason if absent."""
+    if name == AUTO:
+        return fastest
+    if name not in ENGINES:
+        raise ValueError(f"engine={name!r}: there are {', '.join((AUTO, *ENGINES))}")
+    reason = ENGINES[name].absent()
+    if reason is not None:
+        raise ValueError(f"engine={name!r}: {reason}")
+    return lambda job, recipe: Choice(ENGINES[name])
+
+
+def fastest(job: Job, recipe: Recipe) -> Choice:
+    """The quickest of the installed engines on this job that is as exact as PyTorch.
+
+    Timed once, in interleaved rounds, and remembered for this network, shape, machine and
+    versions.
+    """
+    there = [ENGINES[n] for n in QUICK if not ENGINES[n].absent() and not ENGINES[n].refuses(job)]
+    sizes = sizes_for_batch(job.flow, job.shapes[0][0])
+    if len(there) == 1 and not sizes:
+        return Choice(there[0])
+    key = _key(job, there)
+    known = _known(memory.recall(key), there)
+    if known is not None:
+        return known
+    choices = [Choice(engine) for engine in there]
+    times = _race(job, recipe, choices)
+    best = min(times, key=lambda choice: times[choice])
+    if sizes:  # a second round, for the winner alone: chunks of every engine would take long
+        times |= _race(job, recipe, [best, *(Choice(best.engine, size) for size in sizes)])
+        best = min(times, key=lambda choice: times[choice])
+    memory.remember(
+        key,
+        {
+            "engine": best.engine.name,
+            "chunk": best.chunk,
+            "milliseconds": {_label(choice): found for choice, found in times.items()},
+        },
+    )
+    return best
+
+
+def _label(choice: Choice) -> str:
+    return choice.engine.name if choice.chunk is None else f"{choice.engine.name} by {choice.chunk}"
+
+
+def _known(found: dict[str, Any] | None, there: Sequence[Engine]) -> Choice | None:
+    """What was remembered, if it is a choice that this version can make."""
+    engines = {engine.name: engine for engine in there}
+    if found is None or found.get("engine") not in engines:
+        return None
+    chunk = found.get("chunk")
+    return Choice(engines[found["engine"]], chunk) if chunk is None or chunk in SIZES else None
+
+
+def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, float]:
+    """Median milliseconds of each choice that runs this and agrees."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=generator).to(job.dtype) for shape in job.shapes]
+    runners: dict[Choice, Runner] = {}
+    for choice in choices:
+        try:
+            runner = choice.build(replace(job, flow=recipe.fused(choice.engine)))
+            if choice.engine.name == "torch" or agrees(runner, job, inputs):
+                runners[choice] = runner
+        except EngineError:
+            continue
+    times: dict[Choice, list[float]] = {choice: [] for choice in runners}
+    for _ in range(ROUNDS):
+        for choice, runner in runners.items():
+            times[choice].append(_milliseconds(runner, inputs))
+    return {choice: statistics.median(found[1:]) for choice, found in times.items()}
+
+
+def _milliseconds(runner: Runner, inputs: Sequence[Tensor]) -> float:
+    started = time.perf_counter()
+    runner(*inputs)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:
+    flow = hashlib.sha256(show_flow(job.flow).encode()).hexdigest()
+    packages = ("torch", *(e.name for e in engines if e.name not in ("torch", "inductor")))
+    return {
+        "flow": flow,
+        "shapes": [list(shape) for shape in job.shapes],
+        "dtype": str(job.dtype),
+        "threads": torch.get_num_threads(),
+        "versions": {name: _version(name) for name in ("cnndsl", *packages)},
+        "machine": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "?"

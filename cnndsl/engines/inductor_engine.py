@@ -1,0 +1,72 @@
+"""The ``inductor`` engine: the rewritten flow through ``torch.compile``, weights frozen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnndsl.engines.apply import function_of
+from cnndsl.engines.base import Engine, EngineError, Job, Runner
+from cnndsl.engines.derived import derived
+
+
+class InductorEngine(Engine):
+    """PyTorch's compiler, for one shape at a time; takes every operator. Slow to build."""
+
+    name = "inductor"
+
+    def absent(self) -> str | None:
+        if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
+            return "inductor needs a C++ compiler, and none was found (c++, g++, clang++)"
+        return None
+
+    def build(self, job: Job) -> Runner:
+        module = _FlowModule(job).eval()
+        options: dict[str, Any] = {"freezing": True}
+        compiled = torch.compile(module, dynamic=False, options=options)
+        example = [torch.zeros(shape, dtype=job.dtype) for shape in job.shapes]
+
+        def run(*inputs: Tensor) -> Sequence[Tensor]:
+            with torch.no_grad():
+                found: Sequence[Tensor] = compiled(*[_entering(x, job.dtype) for x in inputs])
+                return found
+
+        try:
+            run(*example)  # compiles now, so that a failure is seen now
+        except Exception as error:  # its errors have no common base
+            raise EngineError(f"inductor: {str(error).splitlines()[0]}") from None
+        return run
+
+
+def _entering(x: Tensor, dtype: torch.dtype) -> Tensor:
+    x = x.to(dtype)
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+class _FlowModule(nn.Module):
+    """A flow whose steps are submodules, as a tracer wants them."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        weights = derived(job)
+        self.functions: list[Any] = []
+        for step in job.flow:
+            if step.inputs:
+                types = [source.type for source in step.inputs]
+                function = function_of(step.op, types, weights.get(step.id, {}))
+                if isinstance(function, nn.Module):
+                    self.add_module(f"s{step.id}", function)
+                reads = tuple(source.id for source in step.inputs)
+                self.functions.append((function, reads, step.id))
+        self.inputs = tuple(step.id for step in job.flow.inputs)
+        self.results = tuple(step.id for step in job.flow.results)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        values = dict(zip(self.inputs, inputs, strict=True))
+        for function, reads, writes in self.functions:
+            values[writes] = function(*[values[i] for i in reads])
+        return tuple(values[i] for i in self.results)

@@ -1,0 +1,59 @@
+"""The ``openvino`` engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnndsl.engines.base import Engine, EngineError, Job, Runner
+from cnndsl.engines.derived import derived
+from cnndsl.engines.found import missing
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO's CPU plugin, for one shape at a time; bfloat16 where the CPU has it."""
+
+    name = "openvino"
+
+    def absent(self) -> str | None:
+        return missing("openvino", "onnx")
+
+    def refuses(self, job: Job) -> str | None:
+        if job.dtype not in (torch.float32, torch.bfloat16):
+            return "openvino computes in float32 or bfloat16"
+        return None
+
+    def build(self, job: Job) -> Runner:
+        import openvino
+        from openvino import properties
+
+        from cnndsl.engines.onnx_model import onnx_model
+
+        full = Job(job.flow, job.parameters, job.shapes, torch.float32)
+        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
+        kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
+        settings = {
+            properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
+            properties.hint.inference_precision(): kind,
+            properties.inference_num_threads(): torch.get_num_threads(),
+        }
+        try:
+            read = openvino.Core().read_model(model.SerializeToString())
+            compiled = openvino.compile_model(read, "CPU", settings)
+        except Exception as error:  # its errors have no common base
+            raise EngineError(f"openvino: {error}") from None
+        return _Request(compiled.create_infer_request())
+
+
+class _Request:
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        arrays = {i: x.detach().float().contiguous().numpy() for i, x in enumerate(inputs)}
+        found = self.request.infer(arrays, share_inputs=True)
+        # Copies: the request writes its next results to the same memory.
+        return [torch.from_numpy(found[i].copy()) for i in range(len(found))]

@@ -1,0 +1,57 @@
+"""The ``onnxruntime`` engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnndsl.engines.base import Engine, EngineError, Job, Runner
+from cnndsl.engines.derived import derived
+from cnndsl.engines.found import missing
+
+
+class OrtEngine(Engine):
+    """The CPU provider of onnxruntime; float32, for one shape at a time."""
+
+    name = "onnxruntime"
+
+    def absent(self) -> str | None:
+        return missing("onnxruntime", "onnx")
+
+    def refuses(self, job: Job) -> str | None:
+        if job.dtype != torch.float32:
+            return "onnxruntime computes these networks in float32 only"
+        return None
+
+    def build(self, job: Job) -> Runner:
+        import onnxruntime
+
+        from cnndsl.engines.onnx_model import onnx_model
+
+        model = onnx_model(job.flow, derived(job), job.sizes, job.shapes[0][0])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors have no common base
+            raise EngineError(f"onnxruntime: {error}") from None
+        return _Session(session)
+
+
+class _Session:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.names = [value.name for value in session.get_inputs()]
+        self.outputs = [value.name for value in session.get_outputs()]
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        arrays = [x.detach().contiguous().numpy() for x in inputs]
+        found = self.session.run(self.outputs, dict(zip(self.names, arrays, strict=True)))
+        return [torch.from_numpy(y) for y in found]

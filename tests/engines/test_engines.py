@@ -1,0 +1,160 @@
+"""Every engine computes every operator that it takes, as the plain module does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import cnndsl
+from cnndsl.engines.apply import Plain
+from cnndsl.engines.base import EngineError, Job
+from cnndsl.engines.choose import ENGINES
+from cnndsl.graph.cost import concrete, shape
+from cnndsl.passes.flow import Flow
+from cnndsl.passes.pipeline import ALGEBRA
+from tests.engines.operators import OPERATORS
+from tests.networks import random_network
+from tests.passes.drawn import Drawn
+
+NAMES = [name for name in ENGINES if name != "inductor"]  # it has its own test: it is slow
+
+
+def job(net: cnndsl.Compilation, *, rewrite: bool, seed: int = 0) -> tuple[Job, Drawn]:
+    flow = Flow(net.graph)
+    sizes = net.facts.reference(19)
+    drawn = Drawn(flow, sizes, seed)
+    if rewrite:
+        ALGEBRA.run(flow)
+    shapes = tuple((len(drawn.inputs[0]), *shape(concrete(s.type, sizes))) for s in flow.inputs)
+    parameters = {k: v.float() for k, v in drawn.parameters.items()}
+    return Job(flow, parameters, shapes), drawn
+
+
+def compare(name: str, given: Job, drawn: Drawn) -> None:
+    engine = ENGINES[name]
+    flow = given.flow.copy()
+    if engine.fusion is not None:
+        engine.fusion.run(flow)
+    runner = engine.build(Job(flow, given.parameters, given.shapes))
+    inputs = [x.float() for x in drawn.inputs]
+    expected = Plain(given.flow, given.parameters, torch.float64)(*(x.double() for x in inputs))
+    for found, true in zip(runner(*inputs), expected, strict=True):
+        torch.testing.assert_close(found.double(), true, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operators(operator: str, engine: str) -> None:
+    net = cnndsl.loads(f"net N: {OPERATORS[operator]}").net()
+    given, drawn = job(net, rewrite=False)
+    try:
+        compare(engine, given, drawn)
+    except EngineError as error:
+        assert engine != "torch" and "ONNX" in str(error)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks(seed: int, engine: str) -> None:
+    net = cnndsl.loads(random_network(seed + 40)).net()
+    given, drawn = job(net, rewrite=True, seed=seed)
+    try:
+        compare(engine, given, drawn)
+    except EngineError as error:
+        assert engine != "torch" and "ONNX" in str(error)
+
+
+def test_inductor() -> None:
+    text = "net N: [3, H, W] = conv(8, 3) -> bn -> relu -> (id + conv(8, 3)) -> scale -> bn -> gap"
+    given, drawn = job(cnndsl.loads(text).net(), rewrite=True)
+    compare("inductor", given, drawn)
+
+
+def model(**options: Any) -> Any:
+    text = "net N: [3, H, W] = conv(8, 3) -> bn -> relu -> gap -> flatten -> linear(4)"
+    return cnndsl.loads(text).net().compile(**options).eval()
+
+
+@pytest.mark.parametrize("engine", ["auto", *NAMES])
+def test_an_engine_is_forced(engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+    network = model(engine=engine)
+    with torch.no_grad():
+        network(torch.randn(1, 3, 8, 8))
+    assert network._live.refused == ""
+    assert engine in ("auto", network._live.engine.name)
+
+
+def test_auto_measures_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    from cnndsl.engines import choose
+
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+    races = []
+    race = choose._race
+    monkeypatch.setattr(choose, "_race", lambda *args: races.append(1) or race(*args))
+    for _ in range(2):
+        network = model(engine="auto")
+        with torch.no_grad():
+            network(torch.randn(1, 3, 8, 8))
+    assert len(races) == 1
+
+
+def test_a_batch_is_cut_where_that_pays(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Same numbers, and only for operators of which it is known that samples are independent."""
+    from cnndsl.engines import choose, chunks
+
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+    race = choose._race
+    raced = []
+
+    def liking_two(job: Any, recipe: Any, choices: Any) -> Any:
+        raced.append([choice.chunk for choice in choices])
+        found = race(job, recipe, choices)
+        return {c: 0.0 if c.chunk == 2 else time for c, time in found.items()}
+
+    monkeypatch.setattr(choose, "_race", liking_two)
+    network, plain = model(engine="auto"), model(optimize=0)
+    plain.load_state_dict(network.state_dict())
+    x = torch.randn(6, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-5)
+        assert network._live.choice.chunk == 2 and raced[1] == [None, 1, 2]
+        for batch in (1, 3, 2, 4):
+            x = torch.randn(batch, 3, 8, 8)
+            torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-5)
+    again = model(engine="auto")
+    with torch.no_grad():
+        again(torch.randn(6, 3, 8, 8))
+    assert again._live.choice == network._live.choice and len(raced) == 2
+    flow = network._live.recipe.flow
+    monkeypatch.setattr(type(flow.results[0].op), "__module__", "elsewhere.ops")
+    assert chunks.sizes_for_batch(flow, 6) == ()
+
+
+def test_an_engine_that_is_wrong_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from cnndsl.engines.ort_engine import OrtEngine
+
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        OrtEngine, "build", lambda self, job: lambda x: [torch.zeros(1, 4)]
+    )  # quick, and nonsense
+    network = model(engine="auto")
+    with torch.no_grad():
+        network(torch.randn(1, 3, 8, 8))
+    assert network._live.engine.name != "onnxruntime"
+
+
+def test_absence_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnndsl.engines import found
+
+    monkeypatch.setattr(found, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"not installed: pip install 'cnndsl\[openvino\]'"):
+        model(engine="openvino")
+    with pytest.raises(ValueError, match="there are auto, torch, inductor, onnxruntime, openvino"):
+        model(engine="tensorflow")
+    with pytest.raises(ValueError, match="the levels are 0 and 1"):
+        model(optimize=2)
