@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from cnndsl.cli.files import Failure
+from cnndsl.cli.memory import bound
 from cnndsl.compiler import Compilation, Program, Space
 from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.limits import DEFAULT_LIMITS, Limits
@@ -101,7 +102,10 @@ def source_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(limit: tuple[str, ...], **rest: Any) -> Any:
-        return command(limits=_limits(limit), **rest)
+        limits = _limits(limit)
+        if limits.memory != DEFAULT_LIMITS.memory:
+            bound(limits.memory)
+        return command(limits=limits, **rest)
 
     folder = click.Path(exists=True, file_okay=False)
     help = "The folder that imports stay in; by default the file's."

@@ -3,7 +3,7 @@
 A page is ``explain/E0401.md``. Its fenced blocks are complete files. The words after ``cnn`` say
 what each is, ``fails`` or ``fixed``, and for the tests that run them: ``file=NAME`` (a file beside
 it), ``escapes`` (``\\u{202e}`` stands for that character), and what to do beyond checking:
-``net=NAME``, ``compile``, ``without=MODULE``, ``command=NAME``.
+``net=NAME``, ``compile``, ``without=MODULE``, ``command=NAME``, ``seconds=NUMBER``.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cnndsl.diagnostics import Diagnostic
+from cnndsl.repair.claims import mend_claim
 from cnndsl.repair.joins import mend_join
 from cnndsl.repair.offers import Offer
 from cnndsl.repair.places import Places
-from cnndsl.repair.rules import mend_claim, mend_rule
+from cnndsl.repair.rules import mend_rule
 from cnndsl.repair.texts import mend_syntax
 from cnndsl.repair.words import mend_words
 from cnndsl.semantics.faults import ClaimFault, RuleFault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import gcd, isqrt
 
 from cnndsl.diagnostics import Edit, Fix
@@ -12,7 +13,7 @@ from cnndsl.ops.types import FeatureMap, channels_of
 from cnndsl.ops.values import spell
 from cnndsl.repair.offers import Offer
 from cnndsl.repair.places import Places, before, drop_argument, set_argument, without
-from cnndsl.semantics.faults import ClaimFault, RuleFault
+from cnndsl.semantics.faults import RuleFault
 from cnndsl.semantics.wording import shortened
 from cnndsl.syntax import ast
 
@@ -73,29 +74,23 @@ def _divide(fault: RuleFault, places: Places) -> Iterator[Offer]:
 
 def _feed(fault: RuleFault, places: Places, divisor: int) -> Iterator[Offer]:
     """The step that sets the channels before gives a multiple instead."""
-    step = _setter(fault.before)
+    step = setter(fault.before)
     if step is not None:
         out = max(1, round(step.op.values["out"] / divisor)) * divisor
-        yield from _set_out(step, places, out)
+        yield from set_of(step, places, "out", str(out))
 
 
-def mend_claim(fault: ClaimFault, places: Places) -> Iterator[Offer]:
-    """The step that sets the channels gives what an ascription claims."""
-    step = _setter(fault.before)
-    if step is not None and type(fault.claimed[0]) is int:
-        yield from _set_out(step, places, fault.claimed[0])
-
-
-def _setter(steps: Sequence[Node]) -> Node | None:
+def setter(steps: Sequence[Node]) -> Node | None:
     found = (s for s in reversed(steps) if type(s.op.values.get("out")) is int)
     return next(found, None)
 
 
-def _set_out(step: Node, places: Places, out: int) -> Iterator[Offer]:
+def set_of(step: Node, places: Places, name: str, value: str) -> Iterator[Fix]:
+    """Another value of a parameter of an earlier step."""
     call = places.node(step.span) if step.span else None
-    edit = set_argument(call, step.op.params, "out", str(out)) if call is not None else None
+    edit = set_argument(call, step.op.params, name, value) if call is not None else None
     if edit is not None and step.span is not None:
-        yield Fix(f"`out={out}` in `{shortened(step.span.text)}`", (edit,))
+        yield Fix(f"`{name}={value}` in `{shortened(step.span.text)}`", (edit,))
 
 
 def _channels(fault: RuleFault) -> int | None:
@@ -159,6 +154,7 @@ def _number(fault: RuleFault, places: Places) -> Iterator[Offer]:
     if fault.op is None or not path:
         return
     if fault.op.name == "flatten":
+        yield from _flattened_late(path)
         yield Fix("pool to one position first", before(path, "gap"))
         yield Fix("pool to a fixed size first", before(path, "adaptive_avgpool(7)"))
     if fault.error.param == "padding":
@@ -167,9 +163,17 @@ def _number(fault: RuleFault, places: Places) -> Iterator[Offer]:
         if isinstance(kernel, tuple) and all(k % 2 for k in kernel) and dropped is not None:
             yield Fix("the usual padding", (dropped,))
         yield from _paddings(fault, places)
-
-
     yield from fixed_inputs(places.nets(fault.span))
+
+
+def _flattened_late(path: list[ast.Node]) -> Iterator[Fix]:
+    """``flatten -> gap`` in the other order."""
+    for chain, step in pairwise(path):
+        at = chain.steps.index(step) if isinstance(chain, ast.Chain) else -1
+        if isinstance(chain, ast.Chain) and at + 1 < len(chain.steps):
+            after = chain.steps[at + 1].span
+            edits = (Edit(step.span, after.text), Edit(after, step.span.text))
+            yield Fix(f"flatten behind `{shortened(after.text)}`", edits)
 
 
 def _paddings(fault: RuleFault, places: Places) -> Iterator[Offer]:

@@ -5,20 +5,20 @@ Each is tried on paper first: the steps of a side are replayed with the change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cnndsl.diagnostics import Fix
 from cnndsl.graph.model import Node
 from cnndsl.ops.base import Op, RuleError
 from cnndsl.ops.sizes import Size, SizeTooComplex, plus
-from cnndsl.ops.types import FeatureMap, Unknown
+from cnndsl.ops.types import FeatureMap, Type, Unknown
 from cnndsl.ops.values import spell
 from cnndsl.repair.places import after
 from cnndsl.repair.site import Guess, Site
 from cnndsl.semantics.joins import Side
 
-_MOST_PADDING = 8
+MOST_PADDING = 8
 _MOST_SHIFT = 64
 _FACTORS = (2, 3, 4, 6, 8, 16)
 Stride = tuple[int, int]
@@ -42,7 +42,7 @@ def stride_of(op: Op) -> Stride | None:
 
 
 def _strides(site: Site, side: Side, other: Side, step: Node) -> Iterator[Guess]:
-    found = {stride_of(s.op) for s in other.steps} | {(1, 1)}
+    found = {stride_of(s.op) for s in (*other.steps, *side.steps)} | {(1, 1)}
     for stride in sorted(s for s in found if s is not None and s != stride_of(step.op)):
         if _fits(side, other, step, stride=stride):
             value = _stride_text(site, other, stride)
@@ -59,7 +59,7 @@ def _stride_text(site: Site, other: Side, stride: Stride) -> str:
 def _paddings(site: Site, side: Side, other: Side, step: Node) -> Iterator[Guess]:
     params, values = step.op.params, step.op.values
     if "padding" in params and step.op.name != "conv_transpose":
-        for padding in range(_MOST_PADDING + 1):
+        for padding in range(MOST_PADDING + 1):
             if _fits(side, other, step, padding=(padding,) * 4):
                 yield from site.set(1, step, "padding", str(padding))
     if "ceil" in params and _fits(side, other, step, ceil=not values["ceil"]):
@@ -103,27 +103,29 @@ def _grid(site: Site, side: Side, other: Side) -> Iterator[Guess]:
 
 def _fits(side: Side, other: Side, step: Node, **values: Any) -> bool:
     """Whether the two sides agree after this change of one step."""
-    try:
-        found = _replayed(side, step, step.op.replace(**values))
-    except (RuleError, SizeTooComplex, ValueError, TypeError):
-        return False
+    found = replayed(side.start.type if side.start else None, side.steps, step, **values)
     wanted = other.type
     if not isinstance(found, FeatureMap) or not isinstance(wanted, FeatureMap):
         return False
     return _near(found.height, wanted.height) and _near(found.width, wanted.width)
 
 
-def _replayed(side: Side, step: Node, changed: Op) -> object:
-    """The type of a side when one of its steps is another operator."""
-    type: Any = side.start.type if side.start else None
-    for node in side.steps:
-        if type is None:
-            type = node.type
-        elif node.op.join:
-            type = _sized(node.type, type)
-        else:
-            type = (changed if node is step else node.op).infer(type)
-    return type
+def replayed(start: Type | None, steps: Iterable[Node], step: Node, **values: Any) -> Type | None:
+    """What comes of the steps when one of them has other values; None where nothing does."""
+    type: Any = start
+    try:
+        changed = step.op.replace(**values)
+        for node in steps:
+            if type is None:
+                type = node.type
+            elif node.op.join:
+                type = _sized(node.type, type)
+            else:
+                type = (changed if node is step else node.op).infer(type)
+    except (RuleError, SizeTooComplex, ValueError, TypeError):
+        return None
+    found: Type | None = type
+    return found
 
 
 def _sized(like: object, sizes: object) -> object:

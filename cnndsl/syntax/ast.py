@@ -233,7 +233,7 @@ class Module(Record):
     unread: frozenset[str] = frozenset()
     """Every name in declarations that did not parse: who knows how it is used there."""
     tokens: int = part(default=0, compare=False)
-    """How many the file has."""
+    """Words and signs of the file."""
 
 
 def walk(*roots: Node) -> Iterator[Node]:

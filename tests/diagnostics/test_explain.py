@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 import cnndsl
+from cnndsl import Limits
 from cnndsl.diagnostics import CnnError, Diagnostic
-from cnndsl.diagnostics.explain import Example, codes, example, explanation, suggest_code, title
+from cnndsl.diagnostics.explain import (
+    Example,
+    codes,
+    example,
+    explanation,
+    suggest_code,
+    title,
+)
 
 PACKAGE = Path(cnndsl.__file__).parent
 COMMAND = "import sys; from cnndsl.cli import main; sys.exit(main())"
@@ -21,7 +29,8 @@ def found_in(shown: Example, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
     main = folder / "main.cnn"
     for name, text in {**shown.files, main.name: shown.text}.items():
         (folder / name).write_text(text, encoding="utf-8")
-    program = cnndsl.load(main)
+    seconds = float(shown.ask.get("seconds", Limits().seconds))
+    program = cnndsl.load(main, limits=Limits(seconds=seconds))
     found = codes_of(program.diagnostics)
     if "without" in shown.ask:
         monkeypatch.setitem(sys.modules, shown.ask["without"], None)

@@ -22,7 +22,7 @@ def reduced(text: str, shows: Shows) -> str:
     assert shows(text), "nothing to reduce"
     while smaller := next((t for t in _smaller(text) if _is_net(t) and shows(t)), ""):
         text = smaller
-    return text
+    return "".join(line for line in text.splitlines(keepends=True) if line.strip())
 
 
 def report(text: str, problem: str, rewrites: str) -> str:

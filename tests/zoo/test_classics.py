@@ -94,7 +94,7 @@ def _types(net: Compilation, *ops: str) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])
 def test_lenet(name: str) -> None:
     net = example("lenet").net(f=name)
-    module = fill(net.compile()).double()
+    module = fill(net.compile(optimize=0)).double()
     x, f = images(2, 1, 32, 32), getattr(torch, name)
     with torch.no_grad():
         y = f(functional.avg_pool2d(module.c1(x), 2))
@@ -123,7 +123,7 @@ def test_alexnet_halves_meet_in_the_third_convolution_only() -> None:
         "net N: [8, 9, 9] = conv2: conv(8, 5, groups=2) -> conv3: conv(8, 3) -> "
         "conv4: conv(8, 3, groups=2) -> conv5: conv(8, 3, groups=2)\n"
     )
-    module: Any = fill(cnndsl.loads(text).net().compile())
+    module: Any = fill(cnndsl.loads(text).net().compile(optimize=0))
     x = torch.ones(1, 8, 9, 9)
     x[:, 4:] = 0
     bias = module.conv2.bias[None, 4:, None, None]
@@ -284,7 +284,7 @@ def _types_at(net: Compilation, size: int) -> list[tuple[int, ...]]:
 
 def test_1202_layers_run() -> None:
     module = settle(
-        fill(example("resnet_cifar").net("ResNet1202").compile()), torch.randn(1, 3, 8, 8)
+        fill(example("resnet_cifar").net("ResNet1202").compile(optimize=0)), torch.randn(1, 3, 8, 8)
     )
     with torch.no_grad():
         y = module.eval()(torch.randn(2, 3, 4, 4))
@@ -293,7 +293,7 @@ def test_1202_layers_run() -> None:
 
 def test_wide_blocks_share_the_first_activation() -> None:
     """By hand: x' = conv2(relu(bn2(conv1(pre)))) + shortcut(pre), pre = relu(bn1(x))."""
-    block = fill(example("wide_resnet_cifar").net("WRN_16_8").compile()).double().eval()
+    block = fill(example("wide_resnet_cifar").net("WRN_16_8").compile(optimize=0)).double().eval()
     first: Any = block.layer2[0]
     x = images(1, 128, 6, 6)
     with torch.no_grad():
@@ -324,7 +324,7 @@ def _drops(net: Compilation) -> list[str]:
 
 
 def test_stochastic_depth_is_inert_in_evaluation() -> None:
-    deep = fill(example("resnet_cifar").net("ResNet20").compile()).double()
+    deep = fill(example("resnet_cifar").net("ResNet20").compile(optimize=0)).double()
     deep = settle(deep, images(1, 3, 16, 16)).eval()
     ours = twin(example("stochastic_depth").net(n=3), deep)
     x = images(2, 3, 16, 16)
