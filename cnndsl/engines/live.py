@@ -162,6 +162,9 @@ class Live:
             try:
                 if self.choice is None:
                     self.choice = recipe.choose(job, recipe)
+                refusal = self.choice.engine.refuses(job)
+                if refusal is not None:
+                    return refusal
                 return self.choice.build(replace(job, flow=recipe.fused(self.choice.engine)))
             except EngineError as error:
                 return str(error)

@@ -134,7 +134,7 @@ def test_an_engine_that_is_not_installed(
     assert run.code == 2
     assert run.err == (
         "error: --engine openvino: openvino and onnx are not installed: "
-        "pip install 'cnndsl[onnx]'\n"
+        "pip install 'cnndsl[openvino]'\n"
     )
 
 

@@ -17,6 +17,7 @@ from cnndsl.diagnostics.explain import (
     example,
     explanation,
     suggest_code,
+    suggest_codes,
     title,
 )
 
@@ -133,3 +134,14 @@ def test_examples_read_their_fences() -> None:
 )  # fmt: skip
 def test_codes_are_suggested(written: str, meant: str | None) -> None:
     assert suggest_code(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("e401", ("E0401",)), ("E41", ("E0401", "E0410")), ("W21", ("W0201",)),
+        ("11", ("E0101", "E0110", "E0111")), ("banana", ()), ("", ()), ("E99", ()),
+    ],
+)  # fmt: skip
+def test_several_codes_are_suggested(written: str, meant: tuple[str, ...]) -> None:
+    assert suggest_codes(written) == meant

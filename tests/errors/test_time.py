@@ -164,7 +164,7 @@ def test_names_are_checked_in_time(
         FIBONACCI + NET + "conv(f(12), 3)",
         NET + "relu -> " + " -> ".join(["conv(3, 3)"] * 200),
         NET + "for i in 1..200 do conv(i, 3)",
-        NET + "add(for i in 1..200 do conv(3, 3))",
+        NET + "add(for i in 1..200 do avgpool(3, stride=1, padding=1))",
         "block A(n) = if n > 0 then (relu -> A(n - 1))\n" + NET + "A(20)^5",
     ],
     ids=["numbers", "layers", "loop", "join", "calls"],
