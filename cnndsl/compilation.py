@@ -210,9 +210,10 @@ class Compilation:
         try:
             from cnndsl.backends.torch.lower import lower
             from cnndsl.engines.choose import live_for
+
+            network = lower(graph)
+            if optimize:
+                network._live = live_for(graph, self.facts, engine, dtype)
         except ModuleNotFoundError as error:
             raise CnnError([errors.no_torch(error.name or "torch")]) from None
-        network = lower(graph)
-        if optimize:
-            network._live = live_for(graph, self.facts, engine, dtype)
         return network

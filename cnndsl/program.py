@@ -83,6 +83,8 @@ class Program:
                 spent += work
                 if any(d.severity == "error" for d in problems):
                     wrong.add(name)
+            if self.watch.over and not any(d.code == "E0216" for d in found.all):
+                found.add(out_of_time(self.watch.seconds))  # it ran out between two nets
             return self.mended(
                 found.all, lambda texts: self.with_texts(texts, self.watch)._search(wrong), spent,
                 self.watch,

@@ -10,7 +10,9 @@ import pytest
 
 import cnndsl
 from cnndsl.cli.app import COMMANDS
+from cnndsl.engines.choose import AUTO, ENGINES
 from cnndsl.limits import DEFAULT_LIMITS
+from cnndsl.passes.pipeline import REWRITES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,3 +72,13 @@ def test_names(text: str, keys: str) -> None:
     """The table of docs/naming.md."""
     file = f"block B(n) = c: conv(n, 1, bias=no)\nnet N: [3, H, W] = {text}\n"
     assert list(cnndsl.loads(file).net().compile().state_dict()) == keys.split()
+
+
+def test_every_rewrite_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "optimiser.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)) == set(REWRITES)
+
+
+def test_every_engine_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE)) == {*ENGINES, AUTO}

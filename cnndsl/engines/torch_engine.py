@@ -24,11 +24,9 @@ from cnndsl.ops.base import Op
 from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Add
 from cnndsl.ops.types import FeatureMap, Type
-from cnndsl.passes.base import Pipeline
 from cnndsl.passes.flow import Step
-from cnndsl.passes.fuse_elementwise import FuseElementwise
-from cnndsl.passes.fuse_epilogue import FuseEpilogue
 from cnndsl.passes.ops import RUNNING, Chain, Link
+from cnndsl.passes.pipeline import FUSION
 
 # oneDNN's post-operations: name, numbers, algorithm.
 _EPILOGUES: dict[str, Callable[[Any], tuple[str, list[float], str | None]]] = {
@@ -50,7 +48,7 @@ class TorchEngine(Engine):
 
     name = "torch"
     dynamic = True
-    fusion = Pipeline([FuseEpilogue(), FuseElementwise(concats=False)])  # concats: ``slices``
+    fusion = FUSION
 
     def build(self, job: Job) -> Runner:
         if job.dtype.itemsize < 4 and job.dtype not in _packable():

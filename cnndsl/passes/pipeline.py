@@ -59,8 +59,9 @@ ALGEBRA = Pipeline(
 )
 """The same function with fewer operations; every engine gains from these."""
 
-FUSION = Pipeline([FuseEpilogue(), FuseElementwise()])
-"""Steps that run as one kernel, for engines that do not fuse themselves."""
+FUSION = Pipeline([FuseEpilogue(), FuseElementwise(concats=False)])
+"""Steps that run as one kernel, for the engine that does not fuse itself; it lays what is
+concatenated into ``buffers``."""
 
 GPU = Pipeline(
     [
@@ -74,4 +75,7 @@ GPU = Pipeline(
 )
 """The same for kernels of our own: they take prologues, pool, and write into ``buffers``."""
 
-REWRITES: dict[str, Rewrite] = {rewrite.name: rewrite for rewrite in (*ALGEBRA, *GPU, *FUSION)}
+REWRITES: dict[str, Rewrite] = {
+    rewrite.name: rewrite for rewrite in (*ALGEBRA, *GPU, *FUSION, FuseElementwise())
+}
+"""Each by its name, with all that it can do."""

@@ -308,6 +308,6 @@ def test_a_net_that_does_nothing() -> None:
     assert build("net N: [3, H, W] = id\n")(x) is x
 
 
-def test_only_level_zero_is_known() -> None:
-    with pytest.raises(ValueError, match="level 0"):
+def test_there_are_two_levels() -> None:
+    with pytest.raises(ValueError, match="the levels are 0 and 1"):
         cnndsl.loads(SMALL).net().compile(optimize=3)

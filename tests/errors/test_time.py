@@ -189,6 +189,15 @@ def test_many_nets(clock: Clock) -> None:
     assert clock.now < 75
 
 
+def test_time_that_ends_between_two_nets_is_told(clock: Clock) -> None:
+    """Else the rest, which nobody looked at, would pass for checked."""
+    text = "".join(f"net N{i}: [3, H, W] = relu -> conv({i + 1}, 3)\n" for i in range(100))
+    program = cnndsl.loads(text)
+    assert not program.problems
+    clock.step = 1
+    assert codes(program) == ["E0216"]
+
+
 def test_a_space_is_counted_in_time(clock: Clock) -> None:
     text = NET + " -> ".join(f"oneof(conv(3, {k}), relu, bn)" for k in range(1, 14, 2)) + "\n"
     assert cnndsl.loads(text).space("N").size == 3**7

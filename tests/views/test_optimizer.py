@@ -103,12 +103,6 @@ def test_equal_events_are_told_once_with_the_first_and_last_place() -> None:
     assert " ".join(row.split()) == said
 
 
-def test_a_name_of_the_text_cannot_move_the_cursor() -> None:
-    source = "net A: [4, 8, 8] = conv(4, 1) -> bn # \x1b[2J\u202e\n"
-    assert "\x1b" not in of(source).text()
-    assert "\u202e" not in of(source).text()
-
-
 def test_a_convolution_is_named_and_not_what_was_moved_before_it() -> None:
     found = of("net A: [8, H, W] = c: conv(4, 1) -> avgpool(2) -> maxpool(2)\n")
     assert "average-exchange" in found.counts
