@@ -59,7 +59,10 @@ def load(
 
 
 def compile(
-    path: str | os.PathLike[str], net: str | None = None, **parameters: Parameter
+    path: str | os.PathLike[str], net: str | None = None, /, **parameters: Parameter
 ) -> Network:
     """The module of one net of a file, in one line; raises CnnError."""
-    return Compilation(load(path), net, parameters, {}).compile()
+    program = load(path)
+    if net is None and parameters.get("net") in program.nets:
+        net = str(parameters.pop("net"))
+    return Compilation(program, net, parameters, {}).compile()

@@ -140,15 +140,23 @@ class Program:
     def net(
         self,
         name: str | None = None,
+        /,
         *,
-        at: Mapping[str, int] | None = None,
-        chooser: Chooser = first_of_each,
+        at: Mapping[str, int] | Parameter | None = None,
+        chooser: Chooser | Parameter = first_of_each,
         **parameters: Parameter,
     ) -> Compilation:
         """One net with its parameters; without a name, the file's only net.
 
-        ``at`` fixes symbols of the input (``{"H": 224}``).
+        ``at`` fixes symbols of the input (``{"H": 224}``). A net may have parameters of these
+        names too: what is no mapping, no function, or no net's name is the parameter's value.
         """
+        if at is not None and not isinstance(at, Mapping):
+            parameters, at = parameters | {"at": at}, None
+        if not callable(chooser):
+            parameters, chooser = parameters | {"chooser": chooser}, first_of_each
+        if name is None and parameters.get("name") in self.nets:
+            name = str(parameters.pop("name"))
         if not parameters and not at and chooser is first_of_each:
             # `diagnostics` and a caller who asks for the facts expand it once
             return self._plain.setdefault(name, Compilation(self, name, {}, {}, watch=self.watch))

@@ -134,6 +134,11 @@ class DropPath(nn.Module):
         self.p, self.mode = p, mode
         self.draw: NetDraw | None = None
 
+    @property
+    def shares(self) -> bool:
+        """Whether it looks at numbers that the whole network shares."""
+        return self.mode == "network" and self.p > 0
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
@@ -157,6 +162,11 @@ class Join(nn.Module):
         super().__init__()
         self.columns, self.drop, self.share = columns, drop, share
         self._draw: NetDraw | None = None
+
+    @property
+    def shares(self) -> bool:
+        """Whether it looks at numbers that the whole network shares."""
+        return self.drop > 0
 
     @property
     def draw(self) -> NetDraw | None:

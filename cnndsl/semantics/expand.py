@@ -19,6 +19,7 @@ from cnndsl.semantics.repeat import Repeater
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
+from cnndsl.semantics.vocabulary import is_field
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
@@ -209,8 +210,10 @@ class Expander(Repeater):
     def _output(self, name: str, node: int, expr: ast.Emit) -> None:
         if self._is_emitted(name, expr):  # by an `emit` in the body
             return
-        if name.isdigit():
-            message = f"an output needs a name, and `{name}` is a number"
+        if not is_field(name):
+            message = f"`{name}` cannot name a field of the tuple that the module returns"
+            if name.isdigit():
+                message = f"an output needs a name, and `{name}` is a number"
             self.state.report(errors.bad_emit(expr.span, message))
             return
         self.state.add_output(name, node, emitted=True, train=expr.mode is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from functools import lru_cache
 
 from cnndsl.ops import catalogue
@@ -25,7 +26,7 @@ _ATTRIBUTES = frozenset(
     _get_backward_hooks _get_backward_pre_hooks _get_name _given _in_eval _in_order _input_names
     _is_full_backward_hook _live _load_from_state_dict _load_state_dict_post_hooks
     _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
-    _network _non_persistent_buffers_set _optimized _output_names _parameters _reads
+    _network _non_persistent_buffers_set _optimized _output _output_names _parameters _reads
     _register_load_state_dict_pre_hook _register_state_dict_hook
     _replicate_for_data_parallel _result _save_to_state_dict _slow_forward _state_dict_hooks
     _state_dict_pre_hooks _title _version _wrapped_call_impl _writes add_module apply
@@ -46,3 +47,9 @@ _ATTRIBUTES = frozenset(
 def is_reserved(label: str) -> bool:
     """Whether no module can have this name."""
     return label in _ATTRIBUTES or label.startswith("__")
+
+
+def is_field(name: str) -> bool:
+    """Whether a named tuple can have a field of this name."""
+    taken = keyword.iskeyword(name) or hasattr(tuple, name)
+    return name.isidentifier() and not taken and not name.startswith("_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import gc
 import io
 import weakref
@@ -275,10 +276,36 @@ def test_noise_is_repeatable_and_inert_in_eval() -> None:
     assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
     model.eval()
     assert torch.equal(run(1), run(2))
-    assert len({id(m.draw) for m in model.modules() if hasattr(m, "draw")}) == 1
+    assert len({id(m.draw) for m in model.modules() if getattr(m, "shares", False)}) == 1
     twin = copy.deepcopy(model)
-    draws = {id(m.draw) for m in twin.modules() if hasattr(m, "draw")}
+    draws = {id(m.draw) for m in twin.modules() if getattr(m, "shares", False)}
     assert draws == {id(twin._draw)} and twin._draw is not model._draw
+
+
+def test_noise_that_nobody_shares_is_not_drawn() -> None:
+    """Else every training forward would take random numbers, and break compiled graphs."""
+    model = build("net N: [8, H, W] = (id + (conv(8, 1) -> droppath(0.5))) -> join(id, relu)")
+    assert model._draw is None
+    torch.compile(model, backend="eager", fullgraph=True)(torch.randn(2, 8, 5, 5))
+
+
+def test_several_outputs_in_one_graph() -> None:
+    model = build("net S: [3, H, W] = conv(8, 3) -> emit feat: relu -> gap -> flatten").eval()
+    x = torch.randn(2, 3, 8, 8)
+    found = torch.compile(model, backend="eager", fullgraph=True)(x)
+    assert found._fields == ("out", "feat") and torch.equal(found.feat, model(x).feat)
+    with torch.no_grad():
+        again = pickle.loads(pickle.dumps(model(x)))
+    assert type(again) is type(found) and torch.equal(again.out, found.out)
+    assert type(pickle.loads(pickle.dumps(model))(x)) is type(found)
+
+
+def test_parameters_may_have_our_names() -> None:
+    text = "net N(name = 4, at = 3, chooser = 2, self = 1): [3, H, W] =\n"
+    program = cnndsl.loads(text + "  conv(name + at + chooser + self, 1, bias=no)")
+    widths = [program.net("N", **{key: 7}).params // 3 for key in ("name", "at", "chooser", "self")]
+    assert widths == [13, 14, 15, 16]
+    assert program.net(name="N").params == program.net("N").params == 30
 
 
 def test_ddp_wraps_it(tmp_path: Path) -> None:

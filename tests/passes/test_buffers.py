@@ -153,11 +153,13 @@ def test_who_needs_a_dense_tensor_gets_one(text: str, monkeypatch: pytest.Monkey
 
 
 def test_a_fused_reader_is_asked_for_the_link_that_reads() -> None:
-    flow = flow_of("net N: [2, H, W] = (id | relu) -> conv(4, 3) -> relu", "fuse-epilogue")
-    (concat,) = concats(flow)
-    (reader,) = concat.users.values()
-    assert reader.op.name == "chain"
-    assert takes_views(reader, concat)
+    text = "net N: [2, H, W] = gap -> flatten -> (fc: linear(4) + {}) -> relu"
+    for residual, expected in [("(id | relu)", True), ("(id | relu) -> linear(4)", False)]:
+        flow = flow_of(text.format(residual), "fuse-epilogue")
+        (concat,) = concats(flow)
+        (reader,) = concat.users.values()
+        assert reader.op.name == "chain"
+        assert takes_views(reader, concat) is expected
 
 
 def test_random_networks() -> None:

@@ -7,13 +7,21 @@ from cnndsl.engines.apply import Plain
 from cnndsl.passes import exchange_relu_maxpool
 from cnndsl.passes.base import Trace
 from cnndsl.passes.exchange_relu_maxpool import ExchangeReluMaxpool
-from cnndsl.passes.flow import Step
+from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.maxpool_past_affine import MaxpoolPastAffine
 from tests.passes.guards import flow_of, operators, rewrite
 
 
 def _yes(*_: object) -> bool:
     return True
+
+
+def assert_nan_is_lost(before: Flow, after: Flow) -> None:
+    """What a zero makes of -inf, which loses every window afterwards."""
+    x = torch.zeros(1, 3, 4, 4)
+    x[0, 0, 0, 0] = -torch.inf
+    (want,), (got,) = (Plain(flow, {})(x) for flow in (before, after))
+    assert (want.isnan() & ~got.isnan()).any()
 
 
 def _pooled(activation: str, pool: str = "maxpool(2)", after: str = "id") -> str:
@@ -52,10 +60,7 @@ def test_a_slope_of_zero_makes_nan_of_infinity(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(exchange_relu_maxpool, "never_falls", _one_input)
     twin = flow.copy()
     assert rewrite(twin, "exchange-relu-maxpool").fired
-    x = torch.zeros(1, 3, 4, 4)
-    x[0, 0, 0, 0] = -torch.inf
-    (want,), (got,) = (Plain(f, {})(x) for f in (flow, twin))
-    assert want[0, 0].isnan().any() and not got[0, 0].isnan().any()
+    assert_nan_is_lost(flow, twin)
 
 
 def test_another_reader_needs_the_activated_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +105,15 @@ def test_a_factor_may_be_negative(text: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(MaxpoolPastAffine, "is_rising", _yes)
     with pytest.raises(AssertionError):
         rewrite(flow, "maxpool-past-affine")
+
+
+def test_a_factor_of_zero_makes_nan_of_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_of("net N: [3, H, W] = scale(0) -> maxpool(2)", "scale-to-affine")
+    assert rewrite(flow, "maxpool-past-affine").missed
+    monkeypatch.setattr(MaxpoolPastAffine, "is_rising", _yes)
+    twin = flow.copy()
+    assert rewrite(twin, "maxpool-past-affine").fired
+    assert_nan_is_lost(flow, twin)
 
 
 def test_a_pooled_map_with_another_reader_stays(monkeypatch: pytest.MonkeyPatch) -> None:

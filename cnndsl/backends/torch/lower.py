@@ -129,7 +129,8 @@ def _share_draw(network: Network) -> None:
     drawing: list[Any] = [
         module
         for module in network.modules()
-        if not isinstance(module, Block) and hasattr(module, "draw")  # a block has labels
+        # A block may have a child of this name.
+        if not isinstance(module, Block) and getattr(module, "shares", False)
     ]
     if not drawing:
         return

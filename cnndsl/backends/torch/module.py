@@ -114,6 +114,16 @@ class Network(Block):
         self._input_names, self._output_names, self._in_eval = inputs, outputs, in_eval
         self._draw: Any = None
         self._live: Any = None
+        self._output = output_type(name, outputs) if len(outputs) > 1 else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the named tuple's type, which no other process can import."""
+        return self.__dict__ | {"_output": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        names = self._output_names
+        self._output = output_type(self._title, names) if len(names) > 1 else None
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         if named:
@@ -124,9 +134,7 @@ class Network(Block):
         return super().forward(*inputs) if found is None else self._result(found)
 
     def _result(self, values: list[Any]) -> Any:
-        if len(values) == 1:
-            return values[0]
-        return output_type(self._title, self._output_names)(*values)
+        return values[0] if self._output is None else self._output(*values)
 
     def _optimized(self, inputs: tuple[Tensor, ...]) -> list[Any] | None:
         """What the engine makes of it in eval mode; None where the plain layers have to run."""
@@ -153,8 +161,18 @@ def output_type(name: str, fields: tuple[str, ...]) -> Any:
     """The named tuple that a net of this name returns; known to ``torch.export``."""
     from torch.utils import _pytree
 
-    kind = namedtuple(f"{name}Output", fields, rename=True)  # type: ignore[misc]
+    kind: Any = namedtuple(f"{name}Output", fields)  # type: ignore[misc]
+
+    def reduce(self: Any) -> Any:
+        return _output, (name, fields, tuple(self))
+
+    kind.__reduce__ = reduce  # type: ignore[method-assign]
     _pytree._register_namedtuple(
         kind, serialized_type_name=f"cnndsl.{name}Output({','.join(kind._fields)})"
     )
     return kind
+
+
+def _output(name: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    """What a pickled result becomes."""
+    return output_type(name, fields)(*values)
