@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import gc
 import io
+import pickle
 import weakref
 from pathlib import Path
 from typing import Any
@@ -296,7 +296,7 @@ def test_several_outputs_in_one_graph() -> None:
     assert found._fields == ("out", "feat") and torch.equal(found.feat, model(x).feat)
     with torch.no_grad():
         again = pickle.loads(pickle.dumps(model(x)))
-    assert type(again) is type(found) and torch.equal(again.out, found.out)
+    assert type(again) is type(found) and torch.allclose(again.out, found.out, atol=1e-5)
     assert type(pickle.loads(pickle.dumps(model))(x)) is type(found)
 
 
