@@ -82,7 +82,7 @@ def _index(choice: Choice, value: str) -> int:
     texts = [" ".join(text.split()) for text in choice.alternatives]
     if texts.count(" ".join(value.split())) == 1:
         return texts.index(" ".join(value.split()))
-    if value.isdigit() and int(value) < choice.options:
+    if value in map(str, range(choice.options)):
         return int(value)
     listed = ", ".join(f"{i} ({text})" for i, text in enumerate(texts))
     raise ValueError(f"`{choice.path}` is one of {listed}, not {value}")

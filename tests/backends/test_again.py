@@ -151,7 +151,6 @@ TOWERS: dict[str, tuple[str, dict[str, int]]] = {
         {"tower": 2, "b": 1},
     ),
     "a tap": ("tower: (c1: conv(3, 3) @v -> relu -> (id * v)) -> (again tower)^2", {"tower": 3}),
-    "only joins": ("tower: (id + id) -> again tower -> c: conv(3, 1)", {"c": 1}),
 }  # fmt: skip
 
 
@@ -195,15 +194,16 @@ def test_eval_and_train_of_a_tower_hold_at_both_calls() -> None:
 
 
 def test_a_path_may_be_built_of_numbers_and_holes() -> None:
-    body = "for i in 1..2 do s{i}-0: (1: conv(3, 3) -> c{i + 1}: relu)"
-    uses = "for i in 1..2 do again s{i}-0.c{i + 1}"
-    count = calls(build(network(f"{body} -> {uses} -> again s{{2}}-0.1")), image())
+    body = "7: (for i in 1..2 do s{i}-0: (1: conv(3, 3) -> c{i + 1}: relu))"
+    uses = "for i in 1..2 do again 7.s{i}-0.c{i + 1} -> again 7.s{2}-0"
+    count = calls(build(network(f"{body} -> {uses}")), image())
     assert {name: k for name, k in count.items() if k > 1} == {
-        "s1-0.c2": 2, "s2-0.c3": 2, "s2-0.1": 2,
+        "7.s1-0.c2": 2, "7.s2-0.c3": 3, "7.s2-0.1": 2, "7.s2-0": 2,
     }  # fmt: skip
 
 
-def test_a_block_may_have_a_child_that_noise_has_too() -> None:
-    model = build(network("x: (draw: droppath(0.5, mode=network)) -> draw: conv(3, 1)")).train()
+def test_a_block_may_have_children_named_like_parts_of_noise() -> None:
+    text = network("x: (draw: droppath(0.5, mode=network) -> shares: relu) -> draw: conv(3, 1)")
+    model = build(text).train()
     assert isinstance(model.draw, nn.Conv2d) and model.x.draw.draw is model._draw
     assert model(image()).shape == image().shape

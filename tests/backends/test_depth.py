@@ -26,7 +26,8 @@ NAMES = Limits().path
 
 def nested(levels: int) -> str:
     """The last step has a path of ``levels`` names; joins and `again` all the way down."""
-    inner = "(c: conv(3, 3) @a -> r: relu -> (id + a) -> again r -> conv(3, 1))"
+    r = "b." * (levels - 1) + "r"
+    inner = f"(c: conv(3, 3) @a -> r: relu -> (id + a) -> again {r} -> conv(3, 1))"
     for _ in range(levels - 2):
         inner = f"(id + b: {inner})"
     return f"net N: [3, H, W] = b: {inner}\n"
@@ -111,8 +112,9 @@ def test_blocks_that_call_each_other_reach_as_deep() -> None:
 # --- numbers from outside -------------------------------------------------------------------------
 
 ONE = "net N(p = 0.5): [8, H, W] = dropout(p)\n"
+FIVE: Any = np.int16(5)
 MANY = "net N(w = [8, 16], k = 3): [8, H, W] = for c in w do conv(c, k)\n"
-LONG = {
+LONG: dict[str, Any] = {
     "inf": math.inf, "minus inf": -math.inf, "nan": math.nan, "tiny": 1e-40, "huge float": 1e40,
     "huge": 10**40, "minus huge": -(10**40), "past Python's own digits": 10**5000,
     "fine fraction": Fraction(1, 10**40), "huge fraction": Fraction(10**40, 3),
@@ -153,7 +155,7 @@ def test_numbers_are_exact_whatever_their_type(value: Any) -> None:
     [[4, 2], (4, 2), [np.int64(4), np.int32(2)], [4.0, Decimal(2)], list(np.array([4, 2]))],
 )
 def test_lists_and_whole_numbers_of_numpy_work(widths: Any) -> None:
-    net = cnndsl.loads(MANY).net(w=widths, k=np.int16(5))
+    net = cnndsl.loads(MANY).net(w=widths, k=FIVE)
     assert net.graph.parameters == {"w": (4, 2), "k": 5}
     assert {type(k) for k in (*net.graph.parameters["w"], net.graph.parameters["k"])} == {int}
     assert net.params == 8 * 4 * 25 + 4 + 4 * 2 * 25 + 2

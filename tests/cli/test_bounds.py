@@ -19,6 +19,7 @@ resource = pytest.importorskip("resource")
 
 NET = "net N: [3, H, W] = "
 DEFAULT = 4 << 30
+INTERRUPTED = "\nerror: interrupted\n"  # below the ^C of a terminal
 FIBONACCI = "def f(n) = if n < 2 then 1 else (f(n - 1) + f(n - 2))\n"
 
 
@@ -106,7 +107,8 @@ def test_memory_that_ends_without_a_bound(file: str, monkeypatch: pytest.MonkeyP
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("cnndsl.cli.app.lift", lambda: None)
+    app = sys.modules["cnndsl.cli.app"]  # `cnndsl.cli.app` is the command
+    monkeypatch.setattr(app, "lift", lambda: None)
     monkeypatch.setattr("cnndsl.cli.check._checked", greedy)
     assert cnndsl("check", file) == Run(2, "", "error: not enough memory\n")
 
@@ -180,7 +182,7 @@ def test_an_interrupt_inside_a_command(tmp_path: Path) -> None:
         finally:
             running.kill()
             os.close(writer)
-    assert (running.returncode, out, err) == (130, "", "error: interrupted\n")
+    assert (running.returncode, out, err) == (130, "", INTERRUPTED)
 
 
 def test_an_interrupt_in_python(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +190,4 @@ def test_an_interrupt_in_python(file: str, monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cnndsl.cli.check._checked", stopped)
-    assert cnndsl("check", file) == Run(130, "", "error: interrupted\n")
+    assert cnndsl("check", file) == Run(130, "", INTERRUPTED)

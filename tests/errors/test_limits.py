@@ -74,6 +74,7 @@ def test_within_the_limits() -> None:
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
+        ({"nodes": 200_000}, NET + "for i in 1..9000 do (relu -> silu) -> (tanh^9900)^9"),
         ({"repeat": 20_000}, NET + "for i in 1..10001 do relu"),
         ({"call_depth": 200}, "def A(n) = if n > 0 then (relu -> A(n - 1))\n" + NET + "A(100)"),
         ({"fan_in": 5_000}, NET + "add(for i in 1..4097 do relu)"),
@@ -108,3 +109,49 @@ def test_many_errors_cost_little() -> None:
     found = cnndsl.loads(text).diagnostics
     assert len(found) == 1_000 and sum(bool(d.fixes) for d in found) <= 10
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("pair", ["relu -> A(n-1) | relu -> A(n-1)", "relu -> A(n-1) -> A(n-1)"])
+@pytest.mark.parametrize(("depth", "code"), [(20, "E0212"), (40, "E0211")])
+def test_a_recursion_that_doubles(pair: str, depth: int, code: str) -> None:
+    """Calls that are alike are counted once, so a million of them are refused at once."""
+    started = time.process_time()
+    found = cnndsl.loads(f"block A(n) = if n > 0 then ({pair})\n{NET}A({depth})").diagnostics
+    assert [d.code for d in found] == [code]
+    assert time.process_time() - started < 2
+
+
+# --- one limit alone ---------------------------------------------------------------------------
+
+PAIR = 'import "a.cnn" (A)\nimport "b.cnn" (B)\n' + NET + "A -> B\n"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    (tmp_path / "a.cnn").write_text("def A = " + " -> ".join(["relu"] * 5) + "\n")
+    (tmp_path / "b.cnn").write_text("def B = relu -> silu\n")
+    return tmp_path
+
+
+def test_words_and_signs_alone(pair: Path) -> None:
+    """A file is read only while what was read before is within the limit."""
+    def checked(tokens: int) -> tuple[cnndsl.Diagnostic, ...]:
+        return cnndsl.loads(PAIR, root=pair, limits=replace(Limits(), tokens=tokens)).diagnostics
+
+    few = checked(30)[0]
+    assert few.code == "E0203"
+    assert few.message.endswith("a program has at most 30 words and signs in all")
+    assert not checked(100)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("files", "at most 2 files"), ("total_bytes", "at most 100 bytes")],
+)
+def test_limits_of_many_files_fire_at_once(limit: str, said: str, pair: Path) -> None:
+    bound = {"files": 2, "total_bytes": 100}[limit]
+    started = time.process_time()
+    found = cnndsl.loads(PAIR, root=pair, limits=replace(Limits(), **{limit: bound})).diagnostics
+    taken = time.process_time() - started
+    assert [d.code for d in found] == ["E0203"] and said in found[0].message
+    assert taken < SECONDS
