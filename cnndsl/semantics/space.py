@@ -127,7 +127,10 @@ class _Explorer:
             points = [[c.path for c in self._free(e, {**script, path: 0})] for e in taken]
             common = set(points[0]).intersection(*points[1:])
             here = [p for p in waiting if p in common]
-            if len({_outside(e, [path]) for e in taken}) > 1:
+            moved = self._moves(path, points, common, taken)
+            if moved and not common.issubset(waiting):
+                raise self._too_long(found)  # of those not counted here some may have moved too
+            if moved or len({_outside(e, [path]) for e in taken}) > 1:
                 # what follows depends on this choice: count it anew for each alternative
                 return total * sum(
                     self._count_among(
@@ -146,6 +149,22 @@ class _Explorer:
             script[path] = 0
             waiting = here
         return total
+
+    @staticmethod
+    def _moves(
+        path: str, points: list[list[str]], common: set[str], taken: list[Expansion]
+    ) -> bool:
+        """Whether an alternative gives choices behind it other paths, as `id` does: no position.
+
+        Else a choice that is not there for every alternative was opened by one.
+        """
+        for point, expansion in zip(points, taken, strict=True):
+            region = expansion.regions.get(path)
+            if region is not None:
+                opened = {q.path for q in expansion.choices[slice(*region.choices)]}
+                if not opened.issuperset(p for p in point if p not in common):
+                    return True
+        return False
 
     def _check_work(self, found: Expansion, waiting: list[str]) -> None:
         """Gives up at once: each alternative of what reaches further is expanded by itself."""

@@ -63,9 +63,18 @@ def test_known_sizes(what: str) -> None:
     assert len(list(networks(program))) == size
 
 
-@pytest.mark.xfail(reason="paths by position move where `id` is taken, and are taken for the same")
-def test_an_alternative_without_a_position() -> None:
-    assert cnndsl.loads(NET + "oneof(relu, id)^3").space().size == 8
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("oneof(relu, id)^3", 8),
+        ("(a: oneof(conv(3, 3), id)) -> oneof(relu, id) -> oneof(relu, tanh, id)", 12),
+        ("oneof(relu, id, oneof(tanh, id) -> relu) -> oneof(relu, id)", 8),
+        ("oneof(relu -> oneof(relu, tanh), id)^3", 27),
+    ],
+)
+def test_an_alternative_without_a_position(text: str, size: int) -> None:
+    """Paths by position move where `id` is taken: the same path is another choice then."""
+    assert cnndsl.loads(NET + text).space().size == size
 
 
 def body(rng: random.Random, depth: int) -> str:
