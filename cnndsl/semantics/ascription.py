@@ -62,7 +62,7 @@ def _believed(claimed: tuple[Any, ...]) -> Type:
     sizes: list[Any] = [c.size.floordiv(c.divisor) if isinstance(c, Ratio) else c for c in claimed]
     if any(not isinstance(s, Size) and (type(s) is not int or s < 1) for s in sizes):
         return UNKNOWN
-    if not isinstance(sizes[0], int) or len(sizes) not in (1, 3):
+    if len(sizes) not in (1, 3) or not isinstance(sizes[0], int):
         return UNKNOWN
     return FeatureMap(*sizes) if len(sizes) == 3 else Vector(sizes[0])
 

@@ -41,3 +41,8 @@ def check(data: bytes) -> None:
 @pytest.mark.parametrize("seed", range(TEXTS // BATCH))
 def test_damaged_files(seed: int) -> None:
     attack(check, seed, BATCH, SOURCES)
+
+
+def test_a_claim_of_nothing() -> None:
+    """Found by damaging: behind other errors an empty claim was looked into."""
+    check(b'net Small: [3, H, W] = conv(8, 3) :: [)\n\nimport\t"" ( Stage\n)')

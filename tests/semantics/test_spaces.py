@@ -140,7 +140,7 @@ def test_with_and_without_weights_a_hundred_times() -> None:
     space = cnndsl.loads(NET + "oneof(conv(8, 3), conv(8, 1), relu)^100").space()
     started = time.process_time()
     assert space.size == 3**100
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 12  # it takes 3, and took 60 one by one
 
 
 # --- wrong networks --------------------------------------------------------------------------

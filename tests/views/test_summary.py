@@ -22,7 +22,7 @@ def graph_of(file: str, net: str, **at: int) -> Graph:
 
 
 def graph(text: str) -> Graph:
-    return cnndsl.loads(text).net().graph
+    return cnndsl.loads(text, limits=cnndsl.Limits(path=64)).net().graph
 
 
 def rows(graph: Graph, style: str) -> dict[str, tuple[str, ...]]:

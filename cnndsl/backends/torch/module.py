@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -161,7 +162,9 @@ def output_type(name: str, fields: tuple[str, ...]) -> Any:
     """The named tuple that a net of this name returns; known to ``torch.export``."""
     from torch.utils import _pytree
 
-    kind: Any = namedtuple(f"{name}Output", fields)  # type: ignore[misc]
+    # A result may be called `in`, as the wire that it is; Python has another use for that.
+    named = tuple(f"{field}_" if keyword.iskeyword(field) else field for field in fields)
+    kind: Any = namedtuple(f"{name}Output", named)  # type: ignore[misc]
 
     def reduce(self: Any) -> Any:
         return _output, (name, fields, tuple(self))
