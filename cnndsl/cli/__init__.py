@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from cnndsl.cli.app import app
-from cnndsl.cli.memory import UNBOUNDED, bound
+from cnndsl.cli.memory import UNBOUNDED, bound, lift
 
 
 def main() -> None:
@@ -17,7 +17,10 @@ def main() -> None:
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if command not in UNBOUNDED:
         bound()
-    app.main(prog_name="cnndsl")
+    try:
+        app.main(prog_name="cnndsl")
+    finally:
+        lift()  # its timer must not meet an interpreter that is being taken down
 
 
 __all__ = ["app", "main"]

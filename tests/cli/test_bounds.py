@@ -71,7 +71,9 @@ def test_every_command_is_bound_but_those_that_import_torch() -> None:
     from cnndsl.cli.app import COMMANDS
 
     free = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    wanted = {name: free if name in ("compile", "doctor") else DEFAULT for name in COMMANDS}
+    wanted = {
+        name: free if name in memory.UNBOUNDED else DEFAULT + memory.RESERVE for name in COMMANDS
+    }
     assert held(COMMANDS) == wanted
 
 
@@ -92,13 +94,15 @@ def test_the_option_moves_the_bound(
     assert bounds == [5_000_000_000]
 
 
-def test_a_text_that_takes_too_much_is_one_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [30_000_000, 60_000_000, 70_000_000])
+def test_a_text_that_takes_too_much_is_one_error(size: int, tmp_path: Path) -> None:
+    """CPython 3.11 used to try for ever to note where it was, at the last two of these bounds."""
     path = tmp_path / "long.cnn"
     path.write_text(NET + " -> ".join(["relu"] * 90_000) + "\n")
-    run = process("check", str(path), "--limit", "memory=60000000")
+    run = process("check", str(path), "--limit", f"memory={size}")
     assert run.code == 2 and run.out == ""
     assert run.err == (
-        "error: this takes more than 60,000,000 bytes of memory\n"
+        f"error: this takes more than {size:,} bytes of memory\n"
         "`--limit memory=BYTES` moves this limit where a command reads a file.\n"
     )
 
