@@ -30,13 +30,6 @@ class Source:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
-    def utf16_position(self, offset: int) -> tuple[int, int]:
-        """Line and column, both from 0, the column in UTF-16 units (the editors' protocol)."""
-        line, column = self.position(offset)
-        start = self._starts[line - 1]
-        before = self.text[start : start + column - 1]
-        return line - 1, len(before.encode("utf-16-le")) // 2
-
     def line(self, number: int) -> str:
         """Line ``number`` (from 1) without its line break."""
         end = self._starts[number] if number < len(self._starts) else len(self.text)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from cnndsl.ops.base import Op
 from cnndsl.ops.types import Type
-from cnndsl.passes.flow import Flow
-from cnndsl.passes.ops import Affine, Chain
+from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.ops import Affine, Chain, weights_of_link
 from cnndsl.weights.evaluate import Evaluator
 
 Function = Callable[..., Tensor]
@@ -64,8 +64,7 @@ class _Affine(nn.Module):
 def _chain(op: Chain, types: Sequence[Type], weights: Mapping[str, Tensor]) -> Function:
     functions = []
     for index, (link, operands) in enumerate(zip(op.links, op.types(*types), strict=True)):
-        prefix = f"{index}."
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        own = weights_of_link(weights, index)
         functions.append((function_of(link.op, operands, own), link.slots))
 
     def chain(*inputs: Tensor) -> Tensor:
@@ -77,6 +76,21 @@ def _chain(op: Chain, types: Sequence[Type], weights: Mapping[str, Tensor]) -> F
     return chain
 
 
+def entering(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """An input as the fast engines of PyTorch want it: in their dtype, channels last."""
+    x = x.to(dtype)
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def releases(steps: Sequence[Step], results: Sequence[Step]) -> dict[int, tuple[int, ...]]:
+    """For each step the values that nobody reads behind it, by id; results are kept."""
+    last = {i: step.id for step in steps for i in (*(s.id for s in step.inputs), step.id)}
+    found: dict[int, list[int]] = {step.id: [] for step in steps}
+    for i in last.keys() - {result.id for result in results}:
+        found[last[i]].append(i)
+    return {i: tuple(ids) for i, ids in found.items()}
+
+
 class Plain:
     """Runs a flow step by step; values are dropped after their last reader."""
 
@@ -86,21 +100,15 @@ class Plain:
         value = Evaluator(parameters)
         self.inputs = [step.id for step in flow.inputs]
         self.results = [step.id for step in flow.results]
-        self.calls: list[tuple[Function, tuple[int, ...], int, list[int]]] = []
-        for step in flow:
-            if step.inputs:
-                weights = {name: value(e).to(dtype) for name, e in step.weights.items()}
-                types = [source.type for source in step.inputs]
-                function = function_of(step.op, types, weights)
-                ids = tuple(source.id for source in step.inputs)
-                self.calls.append((function, ids, step.id, []))
-        self._release(flow)
-
-    def _release(self, flow: Flow) -> None:
-        last = {i: call for call in self.calls for i in (*call[1], call[2])}
-        for i, call in last.items():
-            if i not in self.results:
-                call[3].append(i)
+        steps = [step for step in flow if step.inputs]
+        release = releases(steps, flow.results)
+        self.calls: list[tuple[Function, tuple[int, ...], int, tuple[int, ...]]] = []
+        for step in steps:
+            weights = {name: value(e).to(dtype) for name, e in step.weights.items()}
+            types = [source.type for source in step.inputs]
+            function = function_of(step.op, types, weights)
+            ids = tuple(source.id for source in step.inputs)
+            self.calls.append((function, ids, step.id, release[step.id]))
 
     @torch.no_grad()
     def __call__(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnndsl.engines.apply import function_of
+from cnndsl.engines.apply import entering, function_of
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 
@@ -32,7 +32,7 @@ class InductorEngine(Engine):
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
             with torch.no_grad():
-                found: Sequence[Tensor] = compiled(*[_entering(x, job.dtype) for x in inputs])
+                found: Sequence[Tensor] = compiled(*[entering(x, job.dtype) for x in inputs])
                 return found
 
         try:
@@ -40,11 +40,6 @@ class InductorEngine(Engine):
         except Exception as error:  # its errors have no common base
             raise EngineError(f"inductor: {str(error).splitlines()[0]}") from None
         return run
-
-
-def _entering(x: Tensor, dtype: torch.dtype) -> Tensor:
-    x = x.to(dtype)
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 class _FlowModule(nn.Module):

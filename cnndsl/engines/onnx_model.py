@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cnndsl.engines.base import EngineError
@@ -19,7 +18,7 @@ from cnndsl.graph.cost import concrete
 from cnndsl.ops.base import Op
 from cnndsl.ops.types import FeatureMap, Type, Vector
 from cnndsl.passes.flow import Flow, Step
-from cnndsl.passes.ops import RUNNING, Chain
+from cnndsl.passes.ops import RUNNING, Chain, weights_of_link
 
 OPSET = 20
 IR_VERSION = 10
@@ -99,8 +98,7 @@ def _step(step: Step, inputs: list[str], weights: Tensors, writer: Writer) -> st
     for index, (link, operands) in enumerate(
         zip(step.op.links, step.op.types(*types), strict=True)
     ):
-        prefix = f"{index}."
-        mine = {k.removeprefix(prefix): v for k, v in own.items() if k.startswith(prefix)}
+        mine = weights_of_link(own, index)
         given = [running if slot == RUNNING else inputs[slot] for slot in link.slots]
         running = emit(link.op, given, operands, mine, writer)
     return running
@@ -126,8 +124,3 @@ def _dims(type: Type, sizes: Sizes | None, batch: int | None) -> list[int | str]
         return [first, *(x if isinstance(x, int) else str(x) for x in rest)]
     assert isinstance(known, Vector)
     return [first, known.features]  # type: ignore[list-item]
-
-
-def check_model(model: Any) -> None:
-    """Raises onnx's own error for a model that is not valid."""
-    onnx.checker.check_model(model, full_check=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnndsl.engines.apply import Function, function_of
+from cnndsl.engines.apply import Function, entering, function_of, releases
 from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.slices import Slices, view, write
@@ -25,7 +25,7 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Add
 from cnndsl.ops.types import FeatureMap, Type
 from cnndsl.passes.flow import Step
-from cnndsl.passes.ops import RUNNING, Chain, Link
+from cnndsl.passes.ops import RUNNING, Chain, Link, weights_of_link
 from cnndsl.passes.pipeline import FUSION
 
 # oneDNN's post-operations: name, numbers, algorithm.
@@ -73,7 +73,7 @@ class _Program:
         self.inputs = [step.id for step in flow.inputs]
         self.results = [step.id for step in flow.results]
         steps = [step for step in flow if step.inputs]
-        release = _last_reads(steps, {*self.results})
+        release = releases(steps, flow.results)
         self.slices = Slices(flow)
         self.calls = []
         for step in steps:
@@ -83,7 +83,7 @@ class _Program:
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        values = {i: _entering(x, self.dtype) for i, x in zip(self.inputs, inputs, strict=True)}
+        values = {i: entering(x, self.dtype) for i, x in zip(self.inputs, inputs, strict=True)}
         buffers: dict[int, Tensor] = {}
         for i in self.inputs:
             self._write(i, values, buffers)
@@ -103,20 +103,6 @@ class _Program:
             write(buffers, self.slices.widths, place, values[i])
 
 
-def _last_reads(steps: Sequence[Step], kept: set[int]) -> dict[int, tuple[int, ...]]:
-    last = {i: step.id for step in steps for i in (*(s.id for s in step.inputs), step.id)}
-    found: dict[int, list[int]] = {step.id: [] for step in steps}
-    for i, reader in last.items():
-        if i not in kept:
-            found[reader].append(i)
-    return {i: tuple(ids) for i, ids in found.items()}
-
-
-def _entering(x: Tensor, dtype: torch.dtype) -> Tensor:
-    x = x.to(dtype)
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-
-
 # --- steps ------------------------------------------------------------------------------------
 
 
@@ -129,7 +115,7 @@ def compiled(step: Step, weights: Mapping[str, Tensor], job: Job) -> Function:
     functions: list[tuple[Function, tuple[int, ...]]] = []
     operands, index = chain.types(*types), 0
     while index < len(links):
-        mine = _of(own, index)
+        mine = weights_of_link(own, index)
         convolution, count = _convolution(chain.links[index:], operands[index], mine, job)
         if convolution is not None:
             functions.append(convolution)
@@ -146,11 +132,6 @@ def _slots(step: Step) -> tuple[int, ...]:
 
 def _is_single(functions: Sequence[tuple[Function, tuple[int, ...]]], types: list[Type]) -> bool:
     return len(functions) == 1 and functions[0][1] == tuple(range(len(types)))
-
-
-def _of(weights: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    prefix = f"{index}."
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _sequence(functions: Sequence[tuple[Function, tuple[int, ...]]]) -> Function:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from cnndsl.ops.activation import PReLU
 from cnndsl.ops.merge import Concat
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.chains import ACTIVATIONS, CONVOLUTIONS, holds
+from cnndsl.passes.chains import holds
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import CONVOLUTIONS, EPILOGUES
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ActivationIntoConcat(Rewrite):
     after = ("fold-affine",)
 
     def visit(self, step: Step, flow: Flow) -> Fired | Missed | None:
-        if not isinstance(step.op, ACTIVATIONS) or not isinstance(step.inputs[0].op, Concat):
+        if not isinstance(step.op, EPILOGUES) or not isinstance(step.inputs[0].op, Concat):
             return None
         (concat,) = step.inputs
         if not self.is_uniform(step) or not self.one_reader(concat, step, flow):

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnndsl.graph.cost import concrete
-from cnndsl.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool
+from cnndsl.ops.pool import AvgPool
 from cnndsl.ops.types import spread
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.convolutions import ACTIVATIONS, keeps_positions
+from cnndsl.passes.convolutions import keeps_positions
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import ACTIVATIONS, AVERAGE_POOLS
 from cnndsl.passes.ops import Affine
 from cnndsl.weights.expr import full
-
-AVERAGES = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class AverageExchange(Rewrite):
         if not step.inputs:
             return None
         (first, *_) = step.inputs
-        if isinstance(step.op, AVERAGES) and keeps_positions(first):
+        if isinstance(step.op, AVERAGE_POOLS) and keeps_positions(first):
             return self._pool_first(first, step, flow)
-        if isinstance(first.op, AVERAGES) and keeps_positions(step):
+        if isinstance(first.op, AVERAGE_POOLS) and keeps_positions(step):
             return self._conv_first(first, step, flow)
         return None
 

@@ -19,8 +19,9 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Concat
 from cnndsl.ops.norm import BatchNorm
 from cnndsl.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
-from cnndsl.passes.chains import ELEMENTWISE, links_of, operands
+from cnndsl.passes.chains import links_of, operands
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import ELEMENTWISE
 
 
 class Place(NamedTuple):

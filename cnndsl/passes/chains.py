@@ -4,36 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cnndsl.ops.activation import (
-    ELU,
-    GELU,
-    Hardsigmoid,
-    Hardswish,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Tanh,
-)
 from cnndsl.ops.base import Op
-from cnndsl.ops.conv import Conv, ConvTranspose
-from cnndsl.ops.linear import Linear
-from cnndsl.ops.merge import Add, Max, Mean, Mul
-from cnndsl.ops.regular import Scale
 from cnndsl.passes.flow import Flow, Step
-from cnndsl.passes.ops import RUNNING, Affine, Chain, Link
+from cnndsl.passes.kinds import ELEMENTWISE
+from cnndsl.passes.ops import RUNNING, Chain, Link
 from cnndsl.weights.expr import Expr
-
-ACTIVATIONS = (
-    ReLU, ReLU6, SiLU, Hardswish, Hardsigmoid, Sigmoid, Tanh, LeakyReLU, ELU, GELU, PReLU,
-)  # fmt: skip
-"""Of one value each."""
-CONVOLUTIONS = (Conv, ConvTranspose, Linear)
-"""What sums in registers, and so may go on with its values before they are stored."""
-ELEMENTWISE = (*ACTIVATIONS, Affine, Scale, Add, Mul, Mean, Max)
-"""What looks at one point of its operands at a time."""
 
 
 def links_of(step: Step) -> tuple[Link, ...]:

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from cnndsl.ops.activation import (
-    ELU,
-    GELU,
-    Hardsigmoid,
-    Hardswish,
-    LeakyReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Tanh,
-)
 from cnndsl.ops.conv import Conv
 from cnndsl.ops.linear import Linear
 from cnndsl.ops.types import Extent, FeatureMap
 from cnndsl.ops.values import Edges
 from cnndsl.passes.flow import Step, is_map
-
-ACTIVATIONS = (ReLU, ReLU6, SiLU, Hardswish, Hardsigmoid, Sigmoid, Tanh, LeakyReLU, ELU, GELU)
-"""What engines run in one kernel with the convolution before it, which saves a pass through
-memory."""
 
 NO_EDGES = Edges(0, 0, 0, 0)
 """The padding of a convolution that pads nothing."""

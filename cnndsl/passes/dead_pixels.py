@@ -15,8 +15,9 @@ from cnndsl.ops.norm import BatchNorm
 from cnndsl.ops.pool import AvgPool, MaxPool
 from cnndsl.ops.reshape import ChannelShuffle, PadChannels, Slice
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.convolutions import ACTIVATIONS, edges_of, reads_one_position, size_of
+from cnndsl.passes.convolutions import edges_of, reads_one_position, size_of
 from cnndsl.passes.flow import Flow, Step, is_map
+from cnndsl.passes.kinds import ACTIVATIONS
 from cnndsl.passes.ops import Affine
 
 POSITIONWISE = (

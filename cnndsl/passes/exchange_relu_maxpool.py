@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnndsl.ops.activation import ELU, Hardsigmoid, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
-from cnndsl.ops.pool import AdaptiveMaxPool, GlobalMaxPool, MaxPool
+from cnndsl.ops.pool import MaxPool
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.chains import CONVOLUTIONS, holds, is_elementwise
+from cnndsl.passes.chains import holds, is_elementwise
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import CONVOLUTIONS, MAX_POOLS
 
-MAX_POOLS = (MaxPool, AdaptiveMaxPool, GlobalMaxPool)
 _RISING = (ReLU, ReLU6, Hardsigmoid, Sigmoid, Tanh)
 
 

@@ -12,8 +12,8 @@ from cnndsl.ops.norm import LayerNorm
 from cnndsl.ops.reshape import Flatten
 from cnndsl.ops.types import FeatureMap
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.convolutions import ACTIVATIONS
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import ACTIVATIONS
 from cnndsl.passes.known import is_pointwise, matrix, read_only_by
 from cnndsl.passes.ops import Affine
 

@@ -175,11 +175,6 @@ class Flow:
     def _is_kept(self, step: Step) -> bool:
         return self.is_result(step) or any(source is step for source in self.inputs)
 
-    def discard(self, step: Step) -> None:
-        """Removes a step that was added and is not used after all."""
-        self._drop(step)
-        self._order = None
-
     # --- counting ----------------------------------------------------------------------------
 
     def macs(self, step: Step) -> int:

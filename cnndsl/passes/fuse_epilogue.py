@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from cnndsl.ops.merge import Add, Mul
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.chains import (
-    CONVOLUTIONS,
     feeds_only,
     fuse,
     holds,
@@ -17,6 +16,7 @@ from cnndsl.passes.chains import (
     operands,
 )
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import CONVOLUTIONS
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Add
 from cnndsl.ops.pool import MaxPool
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.chains import ACTIVATIONS, feeds_only, fuse, holds
+from cnndsl.passes.chains import feeds_only, fuse, holds
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import EPILOGUES
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class GroupConvPool(Rewrite):
     after = ("fuse-epilogue",)
 
     def visit(self, step: Step, flow: Flow) -> Fired | Missed | None:
-        if isinstance(step.op, ACTIVATIONS):
+        if isinstance(step.op, EPILOGUES):
             return self._activation(step, flow)
         if not isinstance(step.op, MaxPool):
             return None

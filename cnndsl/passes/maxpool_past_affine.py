@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.chains import CONVOLUTIONS
-from cnndsl.passes.exchange_relu_maxpool import MAX_POOLS
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import CONVOLUTIONS, MAX_POOLS
 from cnndsl.passes.ops import Affine
 from cnndsl.weights.sign import Sign, sign_of
 

@@ -12,9 +12,10 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Concat
 from cnndsl.ops.reshape import Slice
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.convolutions import ACTIVATIONS, edges_of, is_one_size
+from cnndsl.passes.convolutions import edges_of, is_one_size
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.fold_affine import bias_of
+from cnndsl.passes.kinds import ACTIVATIONS
 from cnndsl.passes.windows import Window, common_window, laid_into
 from cnndsl.weights.expr import concat
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 from cnndsl.ops.activation import Hardsigmoid, ReLU, ReLU6, Sigmoid, Softmax
 from cnndsl.ops.base import Op
 from cnndsl.ops.merge import Add, Concat, Join, Max, Mean, Mul
-from cnndsl.ops.pool import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
-from cnndsl.ops.regular import Dropout, Dropout2d, DropPath, Scale
+from cnndsl.ops.pool import MaxPool
+from cnndsl.ops.regular import Scale
 from cnndsl.ops.reshape import (
     ChannelShuffle,
     Crop,
@@ -25,17 +18,15 @@ from cnndsl.ops.reshape import (
     Upsample,
 )
 from cnndsl.passes.flow import Step
+from cnndsl.passes.kinds import AVERAGE_POOLS, MAX_POOLS, NOISE
 
 MOST_STEPS = 64
 
 # Never negative, whatever they read.
 _ALWAYS = (ReLU, ReLU6, Sigmoid, Hardsigmoid, Softmax)
-_AVERAGES = (AvgPool, AdaptiveAvgPool, GlobalAvgPool, Upsample)
-_LARGEST = (MaxPool, AdaptiveMaxPool, GlobalMaxPool)
-_MOVES = (ChannelShuffle, Crop, Flatten, Pad, PadChannels, PixelShuffle, Slice)
-_NOTHING = (Dropout, Dropout2d, DropPath)
+_MOVES = (ChannelShuffle, Crop, Flatten, Pad, PadChannels, PixelShuffle, Slice, Upsample)
 _JOINS = (Add, Concat, Join, Mean, Mul)
-_KEEPING = (*_AVERAGES, *_LARGEST, *_MOVES, *_NOTHING, *_JOINS, Scale)
+_KEEPING = (*AVERAGE_POOLS, *MAX_POOLS, *_MOVES, *NOISE, *_JOINS, Scale)
 
 
 def nonnegative(step: Step) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from cnndsl.ops.base import Op
@@ -91,6 +91,12 @@ class Chain(Op):
 
     def torch(self, *xs: Any, **_: Any) -> Callable[..., Any]:
         raise NotImplementedError("a chain is run link by link, or by a kernel")
+
+
+def weights_of_link(weights: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """What link ``index`` holds, under its own names, out of what the chain holds."""
+    prefix = f"{index}."
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _link_text(index: int, link: Link) -> str:

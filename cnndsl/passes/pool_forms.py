@@ -16,6 +16,7 @@ from cnndsl.ops.pool import (
 from cnndsl.ops.types import FeatureMap
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import AVERAGE_POOLS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class PoolForms(Rewrite):
 
 def _plain(step: Step) -> Op | None:
     op, x = step.op, step.inputs[0].type
-    average = isinstance(op, AdaptiveAvgPool | AvgPool)
+    average = isinstance(op, AVERAGE_POOLS)
     assert isinstance(x, FeatureMap)
     if isinstance(op, AvgPool | MaxPool):
         if not sees_whole_map(op, x):

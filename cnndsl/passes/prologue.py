@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from cnndsl.ops.conv import Conv
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.chains import ACTIVATIONS, feeds_only, fuse, links_of, operands
+from cnndsl.passes.chains import feeds_only, fuse, links_of, operands
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import EPILOGUES
 from cnndsl.passes.ops import Affine
 
 
@@ -37,7 +38,7 @@ class Prologue(Rewrite):
             return None
         if not self.one_reader(value, step, flow):
             return Missed("the map that the convolution reads has another reader")
-        if isinstance(value.op, ACTIVATIONS):
+        if isinstance(value.op, EPILOGUES):
             value = fuse(flow, value.inputs[0], value)
         fuse(flow, value, step)
         return Fired("applied where the convolution loads its input")
@@ -49,8 +50,8 @@ class Prologue(Rewrite):
 def _is_prologue(value: Step, flow: Flow) -> bool:
     """``affine`` or ``affine -> activation``, the latter as two steps or one."""
     first, *rest = links_of(value)
-    if isinstance(first.op, ACTIVATIONS) and not rest:
+    if isinstance(first.op, EPILOGUES) and not rest:
         (source,) = value.inputs
         return isinstance(source.op, Affine) and flow.only_user(source) is value
-    activations = [link for link in rest if isinstance(link.op, ACTIVATIONS)]
+    activations = [link for link in rest if isinstance(link.op, EPILOGUES)]
     return isinstance(first.op, Affine) and len(rest) == len(activations) <= 1

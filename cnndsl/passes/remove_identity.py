@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from cnndsl.ops.activation import ELU, LeakyReLU, ReLU, ReLU6
 from cnndsl.ops.base import Op
 from cnndsl.ops.merge import Add, Concat, Join, Max, Mean, Mul
-from cnndsl.ops.pool import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
-from cnndsl.ops.regular import Dropout, Dropout2d, DropPath, Scale
+from cnndsl.ops.pool import AvgPool, MaxPool
+from cnndsl.ops.regular import Scale
 from cnndsl.ops.reshape import ChannelShuffle, Crop, Pad, PadChannels, PixelShuffle, Slice, Upsample
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import AVERAGE_POOLS, MAX_POOLS, NOISE
 from cnndsl.passes.nonnegative import nonnegative
 
 
@@ -111,18 +105,8 @@ def _at_most_six(step: Step) -> bool:
 
 
 _IDENTITY: dict[type[Op], Callable[[Step], bool]] = {
-    Dropout: _always,
-    Dropout2d: _always,
-    DropPath: _always,
-    AdaptiveAvgPool: _always,
-    AdaptiveMaxPool: _always,
-    Crop: _always,
-    GlobalAvgPool: _always,
-    GlobalMaxPool: _always,
-    Pad: _always,
-    PadChannels: _always,
-    PixelShuffle: _always,
-    Slice: _always,
+    **dict.fromkeys((*NOISE, *AVERAGE_POOLS, *MAX_POOLS), _always),
+    **dict.fromkeys((Crop, Pad, PadChannels, PixelShuffle, Slice), _always),
     Upsample: _repeats,
     MaxPool: _one_by_one,
     AvgPool: _one_by_one,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import prod
 
 from cnndsl.ops.linear import Linear
-from cnndsl.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool
+from cnndsl.ops.pool import AvgPool
 from cnndsl.ops.reshape import Flatten
 from cnndsl.ops.types import FeatureMap, number
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import AVERAGE_POOLS
 from cnndsl.passes.known import is_zero
 from cnndsl.passes.ops import Affine
 from cnndsl.weights.expr import Expr, full
@@ -48,7 +49,7 @@ class SinkAffine(Rewrite):
 
 
 def _shrinks(step: Step, user: Step, flow: Flow) -> bool:
-    if not isinstance(user.op, AvgPool | AdaptiveAvgPool | GlobalAvgPool):
+    if not isinstance(user.op, AVERAGE_POOLS):
         return False
     return flow.values(user) < flow.values(step)
 

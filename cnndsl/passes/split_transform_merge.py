@@ -11,9 +11,10 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.merge import Add, Concat
 from cnndsl.ops.reshape import Slice
 from cnndsl.passes.base import Fired, Missed, Rewrite
-from cnndsl.passes.convolutions import ACTIVATIONS, is_one_size
+from cnndsl.passes.convolutions import is_one_size
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.fold_affine import bias_of
+from cnndsl.passes.kinds import ACTIVATIONS
 from cnndsl.passes.ops import Affine
 from cnndsl.weights.expr import Expr, concat
 

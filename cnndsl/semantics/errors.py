@@ -198,10 +198,6 @@ def no_choice(span: Span, path: str, count: int) -> Diagnostic:
                 f"choose with --choose {path}=0 (0 to {count - 1}), or --sample SEED")  # fmt: skip
 
 
-def bad_choice(message: str) -> Diagnostic:
-    return Diagnostic("E0308", message)
-
-
 # --- sizes: E04xx ---------------------------------------------------------------------------
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from cnndsl.diagnostics.display import escape
 from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
-from cnndsl.passes.chains import CONVOLUTIONS
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.kinds import CONVOLUTIONS
 from cnndsl.passes.pipeline import ALGEBRA, FUSION
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -48,12 +48,6 @@ class Evaluator:
             return torch.full(expr.shape, expr.options[0], dtype=torch.float64, device=device)
         values = [self._known[arg] for arg in expr.args]
         return _APPLY[expr.kind](values, expr)
-
-
-def evaluate(exprs: Iterable[Expr], lookup: Mapping[str, Tensor]) -> list[Tensor]:
-    """The float64 value of each expression."""
-    evaluator = Evaluator(lookup)
-    return [evaluator(expr) for expr in exprs]
 
 
 def _pad(values: list[Tensor], expr: Expr) -> Tensor:

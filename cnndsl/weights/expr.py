@@ -9,7 +9,7 @@ tensor can be made again whenever a parameter changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -109,21 +109,6 @@ class Expr:
     def columns(self, rank: int) -> Expr:
         """A vector as a factor of the second axis of a tensor of ``rank`` axes."""
         return self.reshape(1, -1, *(1 for _ in range(rank - 2)))
-
-    def parameters(self) -> Iterator[str]:
-        """Keys of the ``state_dict`` entries it reads, each once."""
-        seen: set[int] = set()
-        keys: dict[str, None] = {}
-        waiting = [self]
-        while waiting:
-            expr = waiting.pop()
-            if id(expr) in seen:
-                continue
-            seen.add(id(expr))
-            if expr.kind == "param":
-                keys[expr.options[0]] = None
-            waiting.extend(expr.args)
-        return iter(keys)
 
 
 def Param(key: str, shape: Shape) -> Expr:

@@ -9,7 +9,7 @@ import pytest
 
 import cnndsl
 from cnndsl.engines.choose import AUTO, ENGINES
-from cnndsl.passes.chains import CONVOLUTIONS
+from cnndsl.passes.kinds import CONVOLUTIONS
 from cnndsl.views import optimizer
 from cnndsl.views.optimizer import FUSIONS, Explanation
 from tests.passes.hook import unmeasured
