@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 import cnndsl
+from cnndsl.cli.commands import Commands
 from cnndsl.cli.memory import lift
 from cnndsl.cli.terminal import err, error, prepare
 from cnndsl.diagnostics import CnnError
 
-COMMANDS = ("check", "compile", "fmt", "summary", "explain", "ops", "new", "doctor")
+COMMANDS = {
+    name: f"cnndsl.cli.{name}"
+    for name in ("check", "compile", "fmt", "summary", "explain", "ops", "new", "doctor")
+} | {name: f"cnndsl.cli.{name}_group" for name in ("export", "import", "weights")}
 OK, WRONG, FAILED, INTERRUPTED = 0, 1, 2, 130
 _BACKTRACE = "--backtrace"
 _MORE_MEMORY = "`--limit memory=BYTES` moves this limit where a command reads a file."
 
 
-class App(click.Group):
+class App(Commands):
     """Commands by name, imported on use; errors told in words."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"cnndsl.cli.{name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from cnndsl.diagnostics.suggest import did_you_mean
-
-            near = did_you_mean(args[0], COMMANDS)
-            tail = f", did you mean `{near}`?" if near else f": one of {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command `{args[0]}`{tail}", ctx)
-        return super().resolve_command(ctx, args)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -126,7 +109,9 @@ def _own_up(problem: Exception) -> None:
     )
 
 
-@click.command("cnndsl", cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "cnndsl", cls=App, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(cnndsl.__version__, prog_name="cnndsl", message="%(prog)s %(version)s")
 @click.option(_BACKTRACE, is_flag=True, expose_value=False, help="Show where an error came from.")
 def app() -> None:

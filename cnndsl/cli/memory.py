@@ -11,7 +11,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-UNBOUNDED = ("compile", "doctor")
+UNBOUNDED = ("compile", "doctor", "export", "import", "weights")
 """Commands that import torch: what it takes depends on the network's sizes and the device."""
 
 RESERVE = 1 << 28

@@ -6,7 +6,7 @@ loading networkx takes longer than checking a ResNet-50 (docs/decisions.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,15 @@ from cnndsl.source import Span
 
 if TYPE_CHECKING:
     import networkx
+
+
+class Input(Op, arity=0):
+    """An input of the network; the graph's first nodes."""
+
+    name = "input"
+
+
+INPUT = Input()
 
 
 class Frame(NamedTuple):
@@ -97,9 +106,6 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def inputs_of(self, node: Node) -> list[Node]:
-        return [self.nodes[i] for i in node.inputs]
-
     def types_into(self, node: Node) -> list[Type]:
         return [self.nodes[i].type for i in node.inputs]
 
@@ -157,11 +163,3 @@ class Graph:
         ]
         outputs = [(o.name, number[o.node], o.emitted, o.train) for o in self.outputs]
         return (self.name, tuple(rows), tuple(outputs), self.facts.signature())
-
-
-def nodes_by_path(nodes: Sequence[Node]) -> dict[str, Node]:
-    """The first node of each module path."""
-    found: dict[str, Node] = {}
-    for node in nodes:
-        found.setdefault(node.path, node)
-    return found

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cnndsl.diagnostics import Diagnostic
 from cnndsl.graph.cost import macs, parameters
-from cnndsl.graph.model import Frame, Graph
+from cnndsl.graph.model import INPUT, Frame, Graph
 from cnndsl.limits import Limits, Stopwatch
 from cnndsl.ops import catalogue
 from cnndsl.ops.congruence import Valid
@@ -18,7 +18,7 @@ from cnndsl.semantics import errors, numbers
 from cnndsl.semantics.expand import Expander
 from cnndsl.semantics.naming import Namespace
 from cnndsl.semantics.splice import splice
-from cnndsl.semantics.state import INPUT, Choice, Chooser, Region, State
+from cnndsl.semantics.state import Choice, Chooser, Region, State
 from cnndsl.semantics.trampoline import Routine, run
 from cnndsl.semantics.values import Activation, Definition, Env, Flow, Function, Stop, Wires
 from cnndsl.source import Span

@@ -28,14 +28,7 @@ class Failed(Op):
     name = "failed"
 
 
-class Input(Op, arity=0):
-    """An input of the network; the graph's first nodes."""
-
-    name = "input"
-
-
 FAILED = Failed()
-INPUT = Input()
 
 
 class Choice(NamedTuple):
