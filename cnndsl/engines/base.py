@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -36,6 +36,7 @@ class Job:
     parameters: Mapping[str, Tensor]
     shapes: tuple[tuple[int, ...], ...]
     dtype: torch.dtype = torch.float32
+    threads: int = field(default_factory=torch.get_num_threads)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -66,6 +67,13 @@ class Engine(ABC):
     @abstractmethod
     def build(self, job: Job) -> Runner:
         """Compiles; raises EngineError."""
+
+    def streams(self, job: Job) -> Sequence[Runner]:
+        """One runner for each of the job's threads, to be called side by side; [] if it cannot.
+
+        Each computes on the thread that calls it, so that none waits for another within a layer.
+        """
+        return []
 
 
 def sizes_for(flow: Flow, shapes: Sequence[tuple[int, ...]]) -> dict[str, int] | None:

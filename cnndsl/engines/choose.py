@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cnndsl.engines import memory
 from cnndsl.engines.accuracy import agrees
@@ -22,6 +21,7 @@ from cnndsl.engines.inductor_engine import InductorEngine
 from cnndsl.engines.live import Choice, Live, Recipe
 from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.engines.timing import interleaved
 from cnndsl.engines.torch_engine import TorchEngine
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
@@ -34,7 +34,7 @@ ENGINES: dict[str, Engine] = {
 AUTO = "auto"
 QUICK = ("torch", "onnxruntime", "openvino")
 """What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
-ROUNDS = 5
+ROUNDS = 3
 
 
 def live_for(graph: Graph, facts: Facts, engine: str, dtype: torch.dtype | None) -> Live:
@@ -72,21 +72,26 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
     times = _race(job, recipe, choices)
     best = min(times, key=lambda choice: times[choice])
     if sizes:  # a second round, for the winner alone: chunks of every engine would take long
-        times |= _race(job, recipe, [best, *(Choice(best.engine, size) for size in sizes)])
+        ways = [Choice(best.engine, size, way) for size in sizes for way in (False, True)]
+        times |= _race(job, recipe, [best, *ways])
         best = min(times, key=lambda choice: times[choice])
     memory.remember(
         key,
         {
             "engine": best.engine.name,
             "chunk": best.chunk,
-            "milliseconds": {_label(choice): found for choice, found in times.items()},
+            "streams": best.streams,
+            "milliseconds": {label(choice): found for choice, found in times.items()},
         },
     )
     return best
 
 
-def _label(choice: Choice) -> str:
-    return choice.engine.name if choice.chunk is None else f"{choice.engine.name} by {choice.chunk}"
+def label(choice: Choice) -> str:
+    """The choice in words."""
+    if choice.chunk is None:
+        return choice.engine.name
+    return f"{choice.engine.name} by {choice.chunk}{' in streams' if choice.streams else ''}"
 
 
 def _known(found: dict[str, Any] | None, there: Sequence[Engine]) -> Choice | None:
@@ -94,8 +99,10 @@ def _known(found: dict[str, Any] | None, there: Sequence[Engine]) -> Choice | No
     engines = {engine.name: engine for engine in there}
     if found is None or found.get("engine") not in engines:
         return None
-    chunk = found.get("chunk")
-    return Choice(engines[found["engine"]], chunk) if chunk is None or chunk in SIZES else None
+    chunk, streams = found.get("chunk"), found.get("streams") is True
+    if chunk is not None and chunk not in SIZES:
+        return None
+    return Choice(engines[found["engine"]], chunk, streams)
 
 
 def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, float]:
@@ -105,22 +112,15 @@ def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, f
     runners: dict[Choice, Runner] = {}
     for choice in choices:
         try:
-            runner = choice.build(replace(job, flow=recipe.fused(choice.engine)))
+            runner = choice.build(replace(job, flow=recipe.fused(choice.engine, job.sizes)))
             if choice.engine.name == "torch" or agrees(runner, job, inputs):
                 runners[choice] = runner
         except EngineError:
             continue
-    times: dict[Choice, list[float]] = {choice: [] for choice in runners}
-    for _ in range(ROUNDS):
-        for choice, runner in runners.items():
-            times[choice].append(_milliseconds(runner, inputs))
-    return {choice: statistics.median(found[1:]) for choice, found in times.items()}
-
-
-def _milliseconds(runner: Runner, inputs: Sequence[Tensor]) -> float:
-    started = time.perf_counter()
-    runner(*inputs)
-    return 1000 * (time.perf_counter() - started)
+    times = interleaved(
+        {choice: partial(runner, *inputs) for choice, runner in runners.items()}, ROUNDS
+    )
+    return {choice: 1000 * statistics.median(found) for choice, found in times.items()}
 
 
 def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:

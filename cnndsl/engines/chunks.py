@@ -6,17 +6,20 @@ depends on caches and network, so it is measured (``choose``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 
 import torch
 from torch import Tensor
 
-from cnndsl.engines.base import Engine, Job, Runner
+from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.ops import Chain
 
-SIZES = (1, 2, 4, 8)
+SIZES = (1, 4)
 """Samples per chunk that are tried."""
 
 
@@ -34,12 +37,55 @@ def _independent(flow: Flow) -> bool:
     return all(type(op).__module__.startswith("cnndsl.") for op in (*ops, *links))
 
 
-def chunked(engine: Engine, job: Job, size: int) -> Runner:
-    """A runner for the whole batch that takes ``size`` samples at a time."""
-    runner = engine.build(replace(job, shapes=tuple((size, *s[1:]) for s in job.shapes)))
+def chunked(engine: Engine, job: Job, size: int, *, streams: bool = False) -> Runner:
+    """A runner for the whole batch that takes ``size`` samples at a time.
 
-    def run(*inputs: Tensor) -> Sequence[Tensor]:
-        parts = [runner(*chunk) for chunk in zip(*(x.split(size) for x in inputs), strict=True)]
-        return [torch.cat(values) for values in zip(*parts, strict=True)]
+    With ``streams`` each thread takes chunks of its own, and none waits for another within a
+    layer. Raises EngineError.
+    """
+    part = replace(job, shapes=tuple((size, *s[1:]) for s in job.shapes))
+    if not streams:
+        runner = engine.build(part)
+        return lambda *inputs: _joined([runner(*chunk) for chunk in _split(inputs, size)])
+    runners = engine.streams(part)
+    if len(runners) < 2:
+        raise EngineError(f"{engine.name} has no streams here")
+    return _Streams(runners, size)
 
-    return run
+
+class _Streams:
+    """Runners that work off the chunks of a batch side by side."""
+
+    def __init__(self, runners: Sequence[Runner], size: int) -> None:
+        self.runners, self.size = runners, size
+        self._process = -1
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        chunks = _split(inputs, self.size)
+        found: list[Sequence[Tensor]] = [()] * len(chunks)
+        left = count()  # its `next` is one step for all threads
+
+        def work(runner: Runner) -> None:
+            while (number := next(left)) < len(chunks):
+                found[number] = runner(*chunks[number])
+
+        first, *others = self.runners
+        waiting = [self._pool().submit(work, runner) for runner in others]
+        work(first)
+        for future in waiting:
+            future.result()
+        return _joined(found)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():  # a fork has none of its parent's threads
+            self._process = os.getpid()
+            self._threads = ThreadPoolExecutor(len(self.runners) - 1)
+        return self._threads
+
+
+def _split(inputs: Sequence[Tensor], size: int) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(x.split(size) for x in inputs), strict=True))
+
+
+def _joined(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    return [torch.cat(values) for values in zip(*parts, strict=True)]

@@ -25,7 +25,7 @@ class InductorEngine(Engine):
         return None
 
     def build(self, job: Job) -> Runner:
-        module = _FlowModule(job).eval()
+        module = FlowModule(job).eval()
         options: dict[str, Any] = {"freezing": True}
         compiled = torch.compile(module, dynamic=False, options=options)
         example = [torch.zeros(shape, dtype=job.dtype) for shape in job.shapes]
@@ -42,7 +42,7 @@ class InductorEngine(Engine):
         return run
 
 
-class _FlowModule(nn.Module):
+class FlowModule(nn.Module):
     """A flow whose steps are submodules, as a tracer wants them."""
 
     def __init__(self, job: Job) -> None:

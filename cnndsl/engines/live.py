@@ -9,7 +9,7 @@ costs some ten microseconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import RLock
@@ -29,17 +29,22 @@ from cnndsl.passes.pipeline import ALGEBRA
 
 
 class Choice(NamedTuple):
-    """An engine, and how many samples it takes at a time; None: the whole batch."""
+    """An engine, and how a batch goes through it.
+
+    ``chunk``: how many samples it takes at a time; None: all. ``streams``: every thread takes
+    chunks of its own.
+    """
 
     engine: Engine
     chunk: int | None = None
+    streams: bool = False
 
     def build(self, job: Job) -> Runner:
         """Raises EngineError."""
         size, batch = self.chunk, job.shapes[0][0]
         if size is None or batch <= size or batch % size:
             return self.engine.build(job)
-        return chunked(self.engine, job, size)
+        return chunked(self.engine, job, size, streams=self.streams)
 
 
 MOST_SHAPES = 8
@@ -70,15 +75,24 @@ class Recipe:
     def flow(self) -> Flow:
         return self.rewritten[0]
 
-    def fused(self, engine: Engine) -> Flow:
-        """The flow with the rewrites that this engine wants beyond those for all."""
-        if engine.fusion is None:
+    def fused(self, engine: Engine, sizes: Mapping[str, int]) -> Flow:
+        """The flow with the rewrites that this engine wants beyond those for all.
+
+        An engine that compiles for one shape gets a flow for ``sizes`` alone, where more can be
+        rewritten: an adaptive pool is an ordinary one, or nothing.
+        """
+        if not engine.dynamic:
+            flow = self.flow.at(sizes)
+            ALGEBRA.run(flow)
+        elif engine.fusion is None:
             return self.flow
-        if engine.name not in self._fused:
-            flow = self.flow.copy()
+        elif engine.name in self._fused:
+            return self._fused[engine.name]
+        else:
+            flow = self._fused[engine.name] = self.flow.copy()
+        if engine.fusion is not None:
             engine.fusion.run(flow)
-            self._fused[engine.name] = flow
-        return self._fused[engine.name]
+        return flow
 
 
 class Live:
@@ -165,7 +179,7 @@ class Live:
                 refusal = self.choice.engine.refuses(job)
                 if refusal is not None:
                     return refusal
-                return self.choice.build(replace(job, flow=recipe.fused(self.choice.engine)))
+                return self.choice.build(replace(job, flow=recipe.fused(self.choice.engine, sizes)))
             except EngineError as error:
                 return str(error)
 

@@ -1,21 +1,18 @@
-"""How each operator is written in ONNX: one rule per operator, most are one line."""
+"""How each operator is written in ONNX: one rule per operator, most are one line.
+
+Weights enter the model as they are in the ``state_dict``; where ONNX wants another shape, a
+node gives it. The last node of a rule is its result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cnndsl.engines.base import EngineError
-from cnndsl.engines.onnx_model import Writer
+from cnndsl.engines import onnx_windows as windows
+from cnndsl.engines.onnx_model import INT64, Dims, Held, Rule, Types, Weights, Writer, product
 from cnndsl.ops import activation, conv, linear, merge, norm, pool, regular, reshape
-from cnndsl.ops.types import FeatureMap, Type, channels_of, number
-from cnndsl.ops.values import Edges
+from cnndsl.ops.types import FeatureMap, channels_of, number
 from cnndsl.passes.ops import Affine
-
-Types = Sequence[Type]
-Weights = Mapping[str, Any]
-Rule = Callable[[Any, list[str], Types, Weights, Writer], str]
-
 
 # --- one line each ------------------------------------------------------------------------------
 
@@ -38,11 +35,19 @@ def _nothing(op: Any, xs: list[str], types: Types, weights: Weights, writer: Wri
 
 
 def _weights(weights: Weights, writer: Writer) -> list[str]:
-    names = ("weight", "bias")
-    return [writer.tensor(weights[name], name) for name in names if name in weights]
+    return [writer.tensor(weights[name]) for name in ("weight", "bias") if name in weights]
+
+
+def _expanded(weight: Held, writer: Writer) -> str:
+    """The weight with two axes of size 1 behind its own."""
+    axes = len(weight.value.shape)
+    dims = (*weight.value.shape, 1, 1)
+    given = [writer.tensor(weight), writer.constant([axes, axes + 1])]
+    return writer.node("Unsqueeze", given, dims)
 
 
 def _conv(op: conv.Conv, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
+    edges = op.edges(types[0])  # type: ignore[arg-type]
     return writer.node(
         "Conv",
         [*xs, *_weights(weights, writer)],
@@ -50,7 +55,7 @@ def _conv(op: conv.Conv, xs: list[str], types: Types, weights: Weights, writer: 
         strides=op.stride,
         dilations=op.dilation,
         group=op.groups,
-        pads=_pads(op.edges(types[0])),  # type: ignore[arg-type]
+        pads=(edges.top, edges.left, edges.bottom, edges.right),
     )
 
 
@@ -71,46 +76,43 @@ def _transposed(
 
 def _linear(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
     if isinstance(types[0], FeatureMap):
-        as_conv = {**weights, "weight": weights["weight"][:, :, None, None]}
-        return writer.node("Conv", [*xs, *_weights(as_conv, writer)], kernel_shape=(1, 1))
+        given = [_expanded(weights["weight"], writer)]
+        given += [writer.tensor(weights["bias"])] if "bias" in weights else []
+        return writer.node("Conv", [*xs, *given], kernel_shape=(1, 1))
     return writer.node("Gemm", [*xs, *_weights(weights, writer)], transB=1)
 
 
 def _affine(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
     """A normalisation of what has mean 0 and variance 1: one kernel where Mul and Add are two."""
-    factor = weights["weight"]
-    names = [
-        writer.tensor(factor, "scale"),
-        writer.tensor(weights["bias"], "shift"),
-        writer.constant([0.0] * len(factor), "float32"),
-        writer.constant([1.0] * len(factor), "float32"),
-    ]
+    channels = number(channels_of(types[0]))  # type: ignore[arg-type]
+    names = [*_weights(weights, writer), *_constants(writer, channels, 0.0, 1.0)]
     return writer.node("BatchNormalization", [*xs, *names], epsilon=0.0)
 
 
 def _batch_norm(
     op: norm.BatchNorm, xs: list[str], types: Types, weights: Weights, writer: Writer
 ) -> str:
-    mean, variance = weights["running_mean"], weights["running_var"]
-    names = [
-        writer.tensor(weights.get("weight", mean.new_ones(mean.shape))),
-        writer.tensor(weights.get("bias", mean.new_zeros(mean.shape)), "bias"),
-        writer.tensor(mean, "mean"),
-        writer.tensor(variance, "var"),
-    ]
+    channels = number(channels_of(types[0]))  # type: ignore[arg-type]
+    names = _weights(weights, writer) or _constants(writer, channels, 1.0, 0.0)
+    names += [writer.tensor(weights[name]) for name in ("running_mean", "running_var")]
     return writer.node("BatchNormalization", [*xs, *names], epsilon=op.eps)
+
+
+def _constants(writer: Writer, length: int, *values: float) -> list[str]:
+    return [writer.constant([value] * length, "float32") for value in values]
 
 
 def _scale(op: regular.Scale, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
     factor = weights.get("")
-    name = writer.constant(op.by, "float32") if factor is None else writer.tensor(factor, "scale")
+    name = writer.constant(op.by, "float32") if factor is None else writer.tensor(factor)
     return writer.node("Mul", [*xs, name])
 
 
 def _prelu(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-    shape = (-1, 1, 1) if isinstance(types[0], FeatureMap) else (-1,)
-    slope = writer.tensor(weights["weight"].reshape(shape), "slope")
-    return writer.node("PRelu", [*xs, slope])
+    slope = weights["weight"]
+    one_for_each = isinstance(types[0], FeatureMap) and op.num_parameters > 1
+    name = _expanded(slope, writer) if one_for_each else writer.tensor(slope)
+    return writer.node("PRelu", [*xs, name])
 
 
 def _layer_norm(
@@ -119,8 +121,10 @@ def _layer_norm(
     given = _weights(weights, writer)
     if not isinstance(types[0], FeatureMap):
         return writer.node("LayerNormalization", [*xs, *given], axis=-1, epsilon=op.eps)
-    last = writer.node("Transpose", xs, perm=(0, 2, 3, 1))
-    normal = writer.node("LayerNormalization", [last, *given], axis=-1, epsilon=op.eps)
+    batch, channels, height, width = writer.dims(types[0])
+    dims = (batch, height, width, channels)
+    last = writer.node("Transpose", xs, dims, perm=(0, 2, 3, 1))
+    normal = writer.node("LayerNormalization", [last, *given], dims, axis=-1, epsilon=op.eps)
     return writer.node("Transpose", [normal], perm=(0, 3, 1, 2))
 
 
@@ -128,95 +132,14 @@ def _group_norm(
     op: norm.GroupNorm, xs: list[str], types: Types, weights: Weights, writer: Writer
 ) -> str:
     """Instance normalisation of the groups: later opsets have their own form, few run it."""
-    ones = writer.constant([1.0] * op.groups, "float32")
-    zeros = writer.constant([0.0] * op.groups, "float32")
-    rows = writer.node("Reshape", [*xs, writer.constant([0, op.groups, -1])])
-    normal = writer.node("InstanceNormalization", [rows, ones, zeros], epsilon=op.eps)
-    back = writer.node("Reshape", [normal, writer.node("Shape", xs)])
+    ones, zeros = _constants(writer, op.groups, 1.0, 0.0)
+    batch, channels, *sizes = dims = writer.dims(types[0])
+    grouped: Dims = (batch, op.groups, product(int(channels) // op.groups, *sizes))
+    rows = writer.node("Reshape", [*xs, writer.constant([0, op.groups, -1])], grouped)
+    normal = writer.node("InstanceNormalization", [rows, ones, zeros], grouped, epsilon=op.eps)
+    shape = writer.node("Shape", xs, (len(dims),), INT64)
+    back = writer.node("Reshape", [normal, shape], dims)
     return _affine(op, [back], types, weights, writer)
-
-
-# --- windows ------------------------------------------------------------------------------------
-
-
-def _pads(edges: Edges) -> tuple[int, int, int, int]:
-    return edges.top, edges.left, edges.bottom, edges.right
-
-
-def _twice(op: Any) -> tuple[int, ...]:
-    return (*op.padding, *op.padding)
-
-
-_maxpool = _same(
-    "MaxPool",
-    kernel_shape=lambda op: op.kernel,
-    strides=lambda op: op.stride,
-    dilations=lambda op: op.dilation,
-    pads=_twice,
-    ceil_mode=lambda op: int(op.ceil),
-)
-
-
-def _avgpool(
-    op: pool.AvgPool, xs: list[str], types: Types, weights: Weights, writer: Writer
-) -> str:
-    if op.ceil:
-        raise EngineError("`avgpool` with ceil=yes counts its border differently in ONNX")
-    return writer.node(
-        "AveragePool",
-        xs,
-        kernel_shape=op.kernel,
-        strides=op.stride,
-        pads=_twice(op),
-        count_include_pad=int(op.count_include_pad),
-    )
-
-
-def _lppool(op: pool.LPPool, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-    if op.ceil or op.p != int(op.p) or int(op.p) % 2:
-        raise EngineError(f"`{op.text()}` has no form in ONNX")
-    return writer.node("LpPool", xs, kernel_shape=op.kernel, strides=op.stride, p=int(op.p))
-
-
-def _adaptive(kind: str) -> Rule:
-    """Windows of one size where the output divides the input, and one window for all."""
-
-    def rule(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-        if op.output == (1, 1):
-            return writer.node(f"Global{kind}", xs)
-        x = types[0]
-        assert isinstance(x, FeatureMap)
-        known = [n for n in (x.height, x.width) if isinstance(n, int)]
-        if len(known) < 2 or any(n % k for n, k in zip(known, op.output, strict=True)):
-            raise EngineError(f"`{op.text()}` on {x} has no form in ONNX")
-        kernel = [n // k for n, k in zip(known, op.output, strict=True)]
-        return writer.node(kind, xs, kernel_shape=kernel, strides=kernel)
-
-    return rule
-
-
-def _pad(op: reshape.Pad, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-    top, bottom, left, right = op.amount
-    amounts = writer.constant([0, 0, top, left, 0, 0, bottom, right])
-    mode = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[op.mode]
-    value = [writer.constant(op.value, "float32")] if op.mode == "constant" else []
-    return writer.node("Pad", [*xs, amounts, *value], mode=mode)
-
-
-def _pad_channels(
-    op: reshape.PadChannels, xs: list[str], types: Types, weights: Weights, writer: Writer
-) -> str:
-    behind = op.out - op.before - number(channels_of(types[0]))  # type: ignore[arg-type]
-    amounts = writer.constant([0, op.before, 0, 0, 0, behind, 0, 0])
-    return writer.node("Pad", [*xs, amounts, writer.constant(0.0, "float32")], mode="constant")
-
-
-def _crop(op: reshape.Crop, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-    top, bottom, left, right = op.amount
-    far = 2**62
-    starts, axes = writer.constant([top, left]), writer.constant([2, 3])
-    ends = writer.constant([-bottom if bottom else far, -right if right else far])
-    return writer.node("Slice", [*xs, starts, ends, axes])
 
 
 # --- channels -----------------------------------------------------------------------------------
@@ -230,12 +153,15 @@ def _slice(op: reshape.Slice, xs: list[str], types: Types, weights: Weights, wri
 def _shuffle(
     op: reshape.ChannelShuffle, xs: list[str], types: Types, weights: Weights, writer: Writer
 ) -> str:
-    channels = number(channels_of(types[0]))  # type: ignore[arg-type]
+    batch, channels, height, width = writer.dims(types[0])
+    each, positions = int(channels) // op.groups, product(height, width)
     # Height and width fold into one axis, so that the shapes need no symbols.
-    shape = writer.constant([0, op.groups, channels // op.groups, -1])
-    parts = writer.node("Reshape", [*xs, shape])
-    turned = writer.node("Transpose", [parts], perm=(0, 2, 1, 3))
-    return writer.node("Reshape", [turned, writer.node("Shape", xs)])
+    shape = writer.constant([0, op.groups, each, -1])
+    parts = writer.node("Reshape", [*xs, shape], (batch, op.groups, each, positions))
+    dims = (batch, each, op.groups, positions)
+    turned = writer.node("Transpose", [parts], dims, perm=(0, 2, 1, 3))
+    back = writer.node("Shape", xs, (4,), INT64)
+    return writer.node("Reshape", [turned, back])
 
 
 def _flatten(
@@ -243,7 +169,8 @@ def _flatten(
 ) -> str:
     if op.order != "chw":
         order = (0, *(1 + "chw".index(axis) for axis in op.order))
-        xs = [writer.node("Transpose", xs, perm=order)]
+        known = writer.dims(types[0])
+        xs = [writer.node("Transpose", xs, tuple(known[axis] for axis in order), perm=order)]
     return writer.node("Flatten", xs, axis=1)
 
 
@@ -251,6 +178,7 @@ def _upsample(
     op: reshape.Upsample, xs: list[str], types: Types, weights: Weights, writer: Writer
 ) -> str:
     scales = writer.constant([1.0, 1.0, *op.scale], "float32")
+    way: dict[str, Any]
     if op.mode == "nearest":
         way = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     else:
@@ -264,7 +192,7 @@ def _upsample(
 
 
 def _silu(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
-    return writer.node("Mul", [*xs, writer.node("Sigmoid", xs)])
+    return writer.node("Mul", [*xs, writer.node("Sigmoid", xs, writer.dims(types[0]))])
 
 
 def _relu6(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
@@ -277,9 +205,9 @@ def _fold(kind: str) -> Rule:
 
     def rule(op: Any, xs: list[str], types: Types, weights: Weights, writer: Writer) -> str:
         running = xs[0]
-        for x in xs[1:]:
-            running = writer.node(kind, [running, x])
-        return running
+        for x in xs[1:-1]:
+            running = writer.node(kind, [running, x], writer.dims(types[0]))
+        return writer.node(kind, [running, xs[-1]]) if len(xs) > 1 else running
 
     return rule
 
@@ -292,13 +220,7 @@ RULES: dict[type, Rule] = {
     norm.BatchNorm: _batch_norm,
     norm.LayerNorm: _layer_norm,
     norm.GroupNorm: _group_norm,
-    norm.LocalResponseNorm: _same(
-        "LRN",
-        size=lambda op: op.size,
-        alpha=lambda op: op.alpha,
-        beta=lambda op: op.beta,
-        bias=lambda op: op.k,
-    ),
+    norm.LocalResponseNorm: windows.lrn,
     regular.Scale: _scale,
     regular.Dropout: _nothing,
     regular.Dropout2d: _nothing,
@@ -316,11 +238,11 @@ RULES: dict[type, Rule] = {
     activation.Tanh: _same("Tanh"),
     activation.Softmax: _same("Softmax", axis=1),
     activation.LogSoftmax: _same("LogSoftmax", axis=1),
-    pool.MaxPool: _maxpool,
-    pool.AvgPool: _avgpool,
-    pool.LPPool: _lppool,
-    pool.AdaptiveAvgPool: _adaptive("AveragePool"),
-    pool.AdaptiveMaxPool: _adaptive("MaxPool"),
+    pool.MaxPool: windows.maxpool,
+    pool.AvgPool: windows.avgpool,
+    pool.LPPool: windows.lppool,
+    pool.AdaptiveAvgPool: windows.adaptive("AveragePool"),
+    pool.AdaptiveMaxPool: windows.adaptive("MaxPool"),
     pool.GlobalAvgPool: _same("GlobalAveragePool"),
     pool.GlobalMaxPool: _same("GlobalMaxPool"),
     merge.Add: _fold("Add"),
@@ -331,9 +253,9 @@ RULES: dict[type, Rule] = {
     merge.Concat: _same("Concat", axis=1),
     reshape.Slice: _slice,
     reshape.Flatten: _flatten,
-    reshape.Pad: _pad,
-    reshape.PadChannels: _pad_channels,
-    reshape.Crop: _crop,
+    reshape.Pad: windows.pad,
+    reshape.PadChannels: windows.pad_channels,
+    reshape.Crop: windows.crop,
     reshape.Upsample: _upsample,
     reshape.PixelShuffle: _same("DepthToSpace", blocksize=lambda op: op.factor, mode="CRD"),
     reshape.ChannelShuffle: _shuffle,

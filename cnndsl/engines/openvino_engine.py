@@ -27,25 +27,35 @@ class OpenVinoEngine(Engine):
         return None
 
     def build(self, job: Job) -> Runner:
-        import openvino
-        from openvino import properties
+        return _Request(_compiled(job, 1).create_infer_request())
 
-        from cnndsl.engines.onnx_model import onnx_model
+    def streams(self, job: Job) -> Sequence[Runner]:
+        compiled = _compiled(job, job.threads)
+        return [_Request(compiled.create_infer_request()) for _ in range(job.threads)]
 
-        full = Job(job.flow, job.parameters, job.shapes, torch.float32)
-        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
-        kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
-        settings = {
-            properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
-            properties.hint.inference_precision(): kind,
-            properties.inference_num_threads(): torch.get_num_threads(),
-        }
-        try:
-            read = openvino.Core().read_model(model.SerializeToString())
-            compiled = openvino.compile_model(read, "CPU", settings)
-        except Exception as error:  # its errors have no common base
-            raise EngineError(f"openvino: {error}") from None
-        return _Request(compiled.create_infer_request())
+
+def _compiled(job: Job, streams: int) -> Any:
+    """The model for as many requests at a time as there are ``streams``."""
+    import openvino
+    from openvino import properties
+
+    from cnndsl.engines.onnx_model import onnx_model
+
+    full = Job(job.flow, job.parameters, job.shapes, torch.float32)
+    model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
+    kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
+    settings = {
+        properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
+        properties.hint.inference_precision(): kind,
+        properties.inference_num_threads(): job.threads,
+    }
+    if streams > 1:
+        settings[properties.num_streams()] = streams
+    try:
+        read = openvino.Core().read_model(model.SerializeToString())
+        return openvino.compile_model(read, "CPU", settings)
+    except Exception as error:  # its errors have no common base
+        raise EngineError(f"openvino: {error}") from None
 
 
 class _Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class OrtEngine(Engine):
 
         model = onnx_model(job.flow, derived(job), job.sizes, job.shapes[0][0])
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = job.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
@@ -43,6 +44,10 @@ class OrtEngine(Engine):
         except Exception as error:  # its errors have no common base
             raise EngineError(f"onnxruntime: {error}") from None
         return _Session(session)
+
+    def streams(self, job: Job) -> Sequence[Runner]:
+        # With one thread a session computes on whichever thread calls it.
+        return [self.build(replace(job, threads=1))] * job.threads
 
 
 class _Session:

@@ -201,6 +201,14 @@ class Flow:
         """Numbers that the steps read, derived ones as they are."""
         return sum(math.prod(e.shape) for s in self.steps.values() for e in s.weights.values())
 
+    def at(self, sizes: Mapping[str, int]) -> Flow:
+        """A copy for inputs of these sizes only: every type in numbers."""
+        twin = self.copy()
+        twin.sizes = dict(sizes)
+        for step in twin.steps.values():
+            step.type = concrete(step.type, sizes)
+        return twin
+
     def copy(self) -> Flow:
         """The same steps with the same ids; edits of one are not seen by the other."""
         twin = Flow.__new__(Flow)

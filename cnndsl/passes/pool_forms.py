@@ -26,10 +26,12 @@ class PoolForms(Rewrite):
         adaptive_avgpool(1)           -> gap
         adaptive_avgpool(7) on 14x14  -> avgpool(2)
         avgpool(7) on 7x7             -> gap
+        avgpool(2, ceil=yes) on 8x8   -> avgpool(2)
 
     and so for maxima. Pays: rewrites and engines know the plain forms. Guards: sizes that are
     numbers for every input, not only at the reference size; divisible ones, else adaptive
-    windows differ in size; a window that is the whole map, without padding.
+    windows differ in size; a window that is the whole map, without padding; as many windows
+    without ``ceil`` as with it.
     """
 
     name = "pool-forms"
@@ -53,7 +55,7 @@ def _plain(step: Step) -> Op | None:
     assert isinstance(x, FeatureMap)
     if isinstance(op, AvgPool | MaxPool):
         if not sees_whole_map(op, x):
-            return None
+            return _floored(op, x)
         return GlobalAvgPool() if average else GlobalMaxPool()
     assert isinstance(op, AdaptiveAvgPool | AdaptiveMaxPool)
     if op.output == (1, 1):
@@ -62,6 +64,16 @@ def _plain(step: Step) -> Op | None:
     if height is None or width is None:
         return None
     return AvgPool((height, width)) if average else MaxPool((height, width))
+
+
+def _floored(op: AvgPool | MaxPool, x: FeatureMap) -> Op | None:
+    """The pool without ``ceil``, if that gives windows of the same number on both axes."""
+    plain = op.replace(ceil=False)
+    return plain if op.ceil and as_many(plain, op, x) else None
+
+
+def as_many(plain: Op, op: Op, x: FeatureMap) -> bool:
+    return plain.shape(x) == op.shape(x)
 
 
 def sees_whole_map(op: AvgPool | MaxPool, x: FeatureMap) -> bool:

@@ -101,7 +101,13 @@ def test_auto_measures_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> N
     assert len(races) == 1
 
 
-def test_a_batch_is_cut_where_that_pays(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_batch_is_cut_where_that_pays(
+    streams: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+) -> None:
     """Same numbers, and only for operators of which it is known that samples are independent."""
     from cnndsl.engines import choose, chunks
 
@@ -109,28 +115,35 @@ def test_a_batch_is_cut_where_that_pays(monkeypatch: pytest.MonkeyPatch, tmp_pat
     race = choose._race
     raced = []
 
-    def liking_two(job: Any, recipe: Any, choices: Any) -> Any:
-        raced.append([choice.chunk for choice in choices])
+    def liking_four(job: Any, recipe: Any, choices: Any) -> Any:
+        raced.append([(choice.chunk, choice.streams) for choice in choices])
         found = race(job, recipe, choices)
-        return {c: 0.0 if c.chunk == 2 else time for c, time in found.items()}
+        return {c: 0.0 if (c.chunk, c.streams) == (4, streams) else t for c, t in found.items()}
 
-    monkeypatch.setattr(choose, "_race", liking_two)
+    monkeypatch.setattr(choose, "_race", liking_four)
     network, plain = model(engine="auto"), model(optimize=0)
     plain.load_state_dict(network.state_dict())
-    x = torch.randn(6, 3, 8, 8)
+    monkeypatch.setattr(choose, "QUICK", ("onnxruntime",) if streams else ("torch",))
+    threads = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    torch.set_num_threads(2)
+    x = torch.randn(8, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-5)
-        assert network._live.choice.chunk == 2 and raced[1] == [None, 1, 2]
-        for batch in (1, 3, 2, 4):
+        choice = network._live.choice
+        assert (choice.chunk, choice.streams) == (4, streams)
+        ways = [(1, False), (1, True), (4, False), (4, True)]
+        assert raced[1] == [(None, False), *ways]
+        for batch in (1, 3, 2, 4, 16):
             x = torch.randn(batch, 3, 8, 8)
             torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-5)
     again = model(engine="auto")
     with torch.no_grad():
-        again(torch.randn(6, 3, 8, 8))
+        again(torch.randn(8, 3, 8, 8))
     assert again._live.choice == network._live.choice and len(raced) == 2
     flow = network._live.recipe.flow
     monkeypatch.setattr(type(flow.results[0].op), "__module__", "elsewhere.ops")
-    assert chunks.sizes_for_batch(flow, 6) == ()
+    assert chunks.sizes_for_batch(flow, 8) == ()
 
 
 def test_an_engine_that_is_wrong_is_not_chosen(

@@ -64,6 +64,8 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("pool_forms.sees_whole_map", yes, "pool-forms", "maxpool(3, stride=1, padding=1)"),
     ("pool_forms.divides", yes, "pool-forms", "[4, 15, 14] = adaptive_avgpool(7)"),
     ("pool_forms.divides", yes, "pool-forms", "[4, 14, 15] = adaptive_maxpool(7)"),
+    ("pool_forms.as_many", yes, "pool-forms", "[4, 8, 9] = avgpool(2, ceil=yes)"),
+    ("pool_forms.as_many", yes, "pool-forms", "[4, H, W] = maxpool(3, 2, ceil=yes)"),
     ("pool_forms._part", lambda size, parts: 32, "pool-forms", "adaptive_avgpool(7)"),
     ("cse._operands", lambda step: (), "cse",
      "a: conv(4, 3) @y -> tanh @z -> relu @w -> ((y | z) + (y | w))"),
