@@ -52,9 +52,10 @@ class FlowModule(nn.Module):
         for step in job.flow:
             if step.inputs:
                 types = [source.type for source in step.inputs]
-                function = function_of(step.op, types, weights.get(step.id, {}))
+                function: Any = function_of(step.op, types, weights.get(step.id, {}))
                 if isinstance(function, nn.Module):
                     self.add_module(f"s{step.id}", function)
+                    function = f"s{step.id}"  # looked up each time, as it may be exchanged
                 reads = tuple(source.id for source in step.inputs)
                 self.functions.append((function, reads, step.id))
         self.inputs = tuple(step.id for step in job.flow.inputs)
@@ -63,5 +64,6 @@ class FlowModule(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         values = dict(zip(self.inputs, inputs, strict=True))
         for function, reads, writes in self.functions:
-            values[writes] = function(*[values[i] for i in reads])
+            target = getattr(self, function) if isinstance(function, str) else function
+            values[writes] = target(*[values[i] for i in reads])
         return tuple(values[i] for i in self.results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def _compiled(job: Job, streams: int) -> Any:
 
     from cnndsl.engines.onnx_model import onnx_model
 
-    full = Job(job.flow, job.parameters, job.shapes, torch.float32)
+    full = replace(job, dtype=torch.float32)
     model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
     kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
     settings = {

@@ -15,7 +15,7 @@ from cnndsl.engines.found import missing
 
 
 class OrtEngine(Engine):
-    """The CPU provider of onnxruntime; float32, for one shape at a time."""
+    """The CPU provider of onnxruntime, for one shape at a time; it computes in float32 always."""
 
     name = "onnxruntime"
 
@@ -23,8 +23,8 @@ class OrtEngine(Engine):
         return missing("onnxruntime", "onnx")
 
     def refuses(self, job: Job) -> str | None:
-        if job.dtype != torch.float32:
-            return "onnxruntime computes these networks in float32 only"
+        if job.dtype not in (torch.float32, torch.bfloat16):
+            return "onnxruntime computes in float32, for networks in float32 or bfloat16"
         return None
 
     def build(self, job: Job) -> Runner:
@@ -32,7 +32,8 @@ class OrtEngine(Engine):
 
         from cnndsl.engines.onnx_model import onnx_model
 
-        model = onnx_model(job.flow, derived(job), job.sizes, job.shapes[0][0])
+        full = replace(job, dtype=torch.float32)
+        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
         options.inter_op_num_threads = 1
@@ -57,6 +58,6 @@ class _Session:
         self.outputs = [value.name for value in session.get_outputs()]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        arrays = [x.detach().contiguous().numpy() for x in inputs]
+        arrays = [x.detach().float().contiguous().numpy() for x in inputs]
         found = self.session.run(self.outputs, dict(zip(self.names, arrays, strict=True)))
         return [torch.from_numpy(y) for y in found]

@@ -102,8 +102,6 @@ def test_why_the_plain_module_computed_is_told(tmp_path: Path) -> None:
     save_file(state, tmp_path / "w.safetensors")
     run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
     assert "by the plain module: `conv1`: weight is not finite in float32\n" in run.out
-    half = cnndsl("compile", str(path), "--dtype", "bfloat16", "--engine", "onnxruntime")
-    assert "by the plain module: onnxruntime computes these networks in float32 only" in half.out
 
 
 def test_the_level_and_the_dtype_arrive(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +208,18 @@ def test_weights_that_do_not_fit(file: str, tmp_path: Path) -> None:
     )
     run = cnndsl("compile", file, "--weights", path)
     assert run.code == 2
-    assert "1 missing: conv1.weight; 1 of another shape: fc.weight [10, 4] → [6, 4]" in run.err
+    assert "w.safetensors does not fit Small:\n  8 of 10 tensors fit\n" in run.err
+    assert "\n    fc.weight  [10, 4] → [6, 4]\n" in run.err
+    assert "\n  1 tensor missing, of 1 module:\n    conv1: weight\n" in run.err
+
+
+def test_weights_under_other_names_are_never_taken_in_silence(file: str, tmp_path: Path) -> None:
+    state = package.load(file).net().compile().state_dict()
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "w.pth")
+    run = cnndsl("compile", file, "--weights", str(tmp_path / "w.pth"))
+    assert run.code == 0, run.err
+    assert "10 tensors from" in run.out
+    assert "\n    10 by structure, order and shapes:\n      module.** -> **\n" in run.out
 
 
 def test_weights_that_are_none(file: str, tmp_path: Path) -> None:
