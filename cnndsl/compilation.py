@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from cnndsl.checkpoints.origin import Origin
 from cnndsl.diagnostics import CnnError, Collector, Diagnostic
 from cnndsl.graph import cost
 from cnndsl.graph.facts import Facts
@@ -21,6 +23,7 @@ from cnndsl.syntax.errors import out_of_time
 if TYPE_CHECKING:
     import networkx
     import torch
+    from torch import nn
 
     from cnndsl.backends.torch.module import Network
     from cnndsl.program import Program
@@ -41,8 +44,10 @@ class Compilation:
         watch: Stopwatch | None = None,
     ) -> None:
         self.program, self.parameters, self.at = program, dict(parameters), dict(at)
-        nets = program.nets
-        self.name = name if name is not None else (nets[0] if len(nets) == 1 else None)
+        self.name = name if name is not None else program.main_net
+        if program.origin is not None and self.name == program.main_net:
+            self.parameters = {**program.origin.parameters, **parameters}
+            self.at = {**program.origin.at, **at}
         self._chooser = chooser
         self._watch = watch or program.watch.fork()
 
@@ -184,6 +189,26 @@ class Compilation:
         from cnndsl.graph.as_json import graph_to_json
 
         return graph_to_json(self.graph)
+
+    def origin(self) -> Origin:
+        """What has to be written beside weights, for this very network to be built again."""
+        if self.expansion.choices:  # a text describes all of a space, and this is one of it
+            return Origin(self.to_text(), self.graph.name)
+        main, *others = self.program.library.scopes.items()
+        return Origin(
+            main[1].source.text, self.name, self.parameters, self.at,
+            {path: scope.source.text for path, scope in others},
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str], weights: nn.Module | Mapping[str, Any]) -> None:
+        """Writes a module's weights, or a ``state_dict``, as a .safetensors file that stands alone.
+
+        ``cnndsl.restore`` makes the module of it again. Raises WeightsError when the weights
+        are not this network's, and OSError.
+        """
+        from cnndsl.checkpoints.save import save
+
+        save(path, self.graph, weights, self.origin())
 
     def to_text(self) -> str:
         """The graph as an ordinary ``.cnn`` that reads back to the same graph."""

@@ -19,9 +19,11 @@ from cnndsl.source import Source
 from cnndsl.space import Space
 
 if TYPE_CHECKING:
+    import torch
+
     from cnndsl.backends.torch.module import Network
 
-__all__ = ["Compilation", "Program", "Space", "compile", "load", "loads"]
+__all__ = ["Compilation", "Program", "Space", "compile", "load", "loads", "restore"]
 
 
 def loads(
@@ -48,14 +50,52 @@ def load(
 ) -> Program:  # fmt: skip
     """The program of a file; imports are read below ``root``, by default the file's folder.
 
-    A bad text never raises: see ``Program.diagnostics``. A file that cannot be read at all
-    raises ``OSError``.
+    A ``.safetensors`` file that cnndsl wrote carries its text, and which net of it is meant;
+    ``restore`` reads the weights too. A bad text never raises: see ``Program.diagnostics``. A
+    file that cannot be read at all raises ``OSError``, weights that are damaged or carry no
+    text ``WeightsError``.
     """
     file = Path(path)
+    if file.suffix == ".safetensors":
+        return _beside_weights(path, limits)
     with open(file, "rb") as stream:
         data = stream.read(limits.file_bytes + 1)
     below = root if root is not None else file.parent
     return loads(data, name=str(path), root=below, limits=limits)
+
+
+def _beside_weights(path: str | os.PathLike[str], limits: Limits) -> Program:
+    """The program that a file of weights carries: whole, for it imports nothing from outside."""
+    from cnndsl.checkpoints.bounds import WeightsError
+    from cnndsl.checkpoints.files import inspect
+
+    origin = inspect(path).origin
+    if origin is None:
+        raise WeightsError("it carries no text: cnndsl did not write it; give the net's .cnn file")
+    size = len(origin.text.encode("utf-8", "surrogatepass"))
+    problem = None
+    if size > limits.file_bytes:
+        problem = errors.too_long(str(path), size, limits.file_bytes)
+    given = {key: Source(key, text) for key, text in origin.imports.items()}
+    text = "" if problem else origin.text
+    return Program(Source(str(path), text), None, limits, problem, given, origin=origin)
+
+
+def restore(
+    path: str | os.PathLike[str], *, optimize: int = 1, engine: str = "torch",
+    dtype: torch.dtype | None = None,
+) -> Network:  # fmt: skip
+    """The module that was written to a ``.safetensors`` file, with its weights.
+
+    The options are those of ``Compilation.compile``. Raises OSError, WeightsError for a file that
+    is damaged, carries no text or does not fit it, and CnnError for a text with errors.
+    """
+    from cnndsl.checkpoints.save import load_into
+
+    net = load(path).net()
+    network = net.compile(optimize=optimize, engine=engine, dtype=dtype)
+    load_into(network, net.graph, path)
+    return network
 
 
 def compile(

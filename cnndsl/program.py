@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnndsl.checkpoints.origin import Origin
 from cnndsl.compilation import Compilation
 from cnndsl.diagnostics import Collector, Diagnostic
 from cnndsl.limits import DEFAULT_LIMITS, Limits, OutOfTime, Stopwatch
@@ -26,7 +27,10 @@ _LINE = 32  # characters, to count the work of reading in the lines of an ordina
 
 
 class Program:
-    """One file with what it imports. ``diagnostics`` holds every problem as a value."""
+    """One file with what it imports. ``diagnostics`` holds every problem as a value.
+
+    ``origin``: the network that is meant where a call names none, if the text came with weights.
+    """
 
     def __init__(
         self,
@@ -36,8 +40,9 @@ class Program:
         problem: Diagnostic | None = None,
         given: Mapping[str, Source] | None = None,
         watch: Stopwatch | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        self.source, self.root, self.limits = source, root, limits
+        self.source, self.root, self.limits, self.origin = source, root, limits, origin
         self._problem = problem
         self._given = given or {}
         self.watch = watch or Stopwatch(limits.seconds)
@@ -72,6 +77,13 @@ class Program:
     def nets(self) -> tuple[str, ...]:
         """The names of the file's nets, in the order of the text."""
         return self.library.nets
+
+    @property
+    def main_net(self) -> str | None:
+        """The net that is meant where none is named: that of the weights, or the file's only."""
+        if self.origin is not None and self.origin.net is not None:
+            return self.origin.net
+        return self.nets[0] if len(self.nets) == 1 else None
 
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -109,7 +121,10 @@ class Program:
         """The same program with other texts, without reading a file again."""
         files = {key: scope.source for key, scope in self.library.scopes.items()}
         files |= {k: Source(s.name, texts[s]) for k, s in files.items() if s in texts}
-        return Program(files[self.source.name], self.root, self.limits, given=files, watch=watch)
+        return Program(
+            files[self.source.name], self.root, self.limits, given=files, watch=watch,
+            origin=self.origin,
+        )  # fmt: skip
 
     def mended(
         self, problems: tuple[Diagnostic, ...], check: Check, work: int, watch: Stopwatch
@@ -135,7 +150,8 @@ class Program:
         """Parameters of a net that have no default."""
         definition = self.library.main.names.get(name)
         params = definition.tree.params if definition else ()
-        return tuple(p.name.text for p in params if p.default is None)
+        given = self.origin.parameters if self.origin and name == self.main_net else {}
+        return tuple(p.name.text for p in params if p.default is None and p.name.text not in given)
 
     def net(
         self,

@@ -43,7 +43,17 @@ class Space:
     @cached_property
     def found(self) -> SpaceFound:
         with self._watch:
-            return explore(lambda chooser: self._net(chooser, self._watch).expansion, self.script)
+            return explore(
+                lambda chooser: self._net(chooser, self._watch).expansion,
+                self.script,
+                budget=self._has_budget,
+            )
+
+    @property
+    def _has_budget(self) -> bool:
+        """Whether an `assert` counts over all of the network."""
+        definition = self.program.library.main.names.get(self._net(follow({})).name or "")
+        return definition is not None and any(c.kind == "assert" for c in definition.tree.clauses)
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:

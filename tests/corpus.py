@@ -22,6 +22,7 @@ from cnndsl.source import Source
 from cnndsl.syntax.formatter import format_source
 from tests.cli.runner import transcript
 from tests.errors.reports import report
+from tests.outline.rolled import rolled
 from tests.passes.reports import rewritten
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -43,6 +44,7 @@ KINDS: dict[str, Kind] = {
     "errors": report,
     "fmt": formatted,
     "passes": rewritten,
+    "reroll": rolled,
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from cnndsl.graph.model import Graph
 from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.semantics.net import expand_net
 from cnndsl.semantics.values import Definition, Scope
 from cnndsl.source import Source
+from cnndsl.syntax import ast
 from cnndsl.syntax.parser import parse
 
 
@@ -35,9 +36,16 @@ def _shared(text: str) -> dict[str, Definition]:
 
 
 def _scope(text: str) -> Scope:
-    source = Source("<text>", text)
-    module, problems = parse(source)
-    assert not problems, f"{problems}\n{text}"
+    source, module = parsed(text)
     scope = Scope(source)
     scope.names.update({d.name.text: Definition(d, scope) for d in module.declarations})
     return scope
+
+
+@lru_cache(maxsize=1)
+def parsed(text: str) -> tuple[Source, ast.Module]:
+    """A text's tree, kept for whoever asks for the same text next."""
+    source = Source("<text>", text)
+    module, problems = parse(source)
+    assert not problems, f"{problems}\n{text}"
+    return source, module

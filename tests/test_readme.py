@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import ROOT, cnndsl
+from tests.passes.hook import unmeasured
 
 README = ROOT / "README.md"
 _FILE = re.compile(r"^```cnn (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CONSOLE = re.compile(r"^```console\n\$ cnndsl ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_TIME = re.compile(r"\b\d[\d.]* m?s\b")
+_TIME = re.compile(r"\b\d[\d.]* m?s\b|(?<=median of )\d+")  # a slow machine runs less often
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def test_what_the_commands_print(folder: Path, request: pytest.FixtureRequest) -
     text = README.read_text(encoding="utf-8")
     shown = _CONSOLE.findall(text)
     assert [words.split()[0] for words, _ in shown] == ["check", "check", "check", "compile"]
-    with chdir(folder):
+    # The rewrites of the examples are measured in tests/passes; here each of a ResNet-50's would
+    # take more time than all the commands.
+    with chdir(folder), unmeasured():
         real = [(words, printed(words)) for words, _ in shown]
     if request.config.getoption("--update"):
         blocks = (f"```console\n$ cnndsl {words}\n{answer}```" for words, answer in real)

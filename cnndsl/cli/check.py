@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from cnndsl.cli.app import FAILED, OK, WRONG
-from cnndsl.cli.files import STDIN, Failure, find_files, open_program, write_atomic
+from cnndsl.cli.files import STDIN, Failure, find_files, keep_weights, open_program, write_atomic
 from cnndsl.cli.options import Wanted, network_options, source_options
 from cnndsl.cli.report import FORMATS, MACHINE, has_errors, report, report_to_machine
 from cnndsl.cli.terminal import err, error, line, out
@@ -183,6 +183,7 @@ def _rewritten(
     name: str, program: Program, texts: dict[Any, str], wanted: Wanted
 ) -> Checked:
     """Writes the new texts, each file whole or not at all, and checks again."""
+    keep_weights(program)
     for source, text in texts.items():
         if source is not program.source:
             assert program.root is not None

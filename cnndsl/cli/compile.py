@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cnndsl.backends.torch.mark import WHAT, is_ours
 from cnndsl.cli.app import OK, WRONG
 from cnndsl.cli.execution import Execution, execution_options
-from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
+from cnndsl.cli.exporting import claim, with_reasons, write
+from cnndsl.cli.files import STDIN, Failure, open_program
 from cnndsl.cli.options import Wanted, network_options, source_options
 from cnndsl.cli.report import report, write_json
 from cnndsl.cli.terminal import err, line
+from cnndsl.cli.weights import carried, load_weights
 from cnndsl.compiler import Compilation
 from cnndsl.diagnostics.display import escape
 from cnndsl.graph import cost
@@ -41,7 +42,7 @@ _DRAWN, _NOTHING = "random", "none"
 )  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, help="Samples per run.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights and input.")
-@click.option("--weights", metavar="FILE", help="A .safetensors file; without it they are random.")
+@click.option("--weights", metavar="FILE", help="Trained ones; by default drawn at random.")
 @click.option("-o", "output", metavar="OUT.pt2", help="Write a torch.export program (-: stdout).")
 @click.option("--force", is_flag=True, help="Replace OUT.pt2 even if something else wrote it.")
 @click.option("--explain", is_flag=True, help="Say what the optimiser did, by source line.")
@@ -73,6 +74,7 @@ def command(
     from cnndsl.views.facts import facts_line
 
     say(facts_line(net.graph))
+    weights = carried(net, file) if weights is None else weights
     session = _Session(net, batch, seed, say, execution)
     photograph = session.read(picture)
     if explain:
@@ -85,7 +87,7 @@ def command(
         if picture != _NOTHING:
             session.run(network, inputs, picture, photograph, weights is not None)
         if output is not None:
-            session.write(network, inputs, output)
+            session.write(network, output)
     except RuntimeError as problem:
         if "memory" not in str(problem):  # torch has no class for this on every device
             raise
@@ -104,24 +106,8 @@ def _refuse(explain: bool, as_json: bool, execution: Execution, output: str | No
 
 
 def _claim(output: str | None, force: bool) -> None:
-    """Whether the output may be written, before anything takes long."""
-    if output is None or output == STDIN:
-        if output == STDIN and sys.stdout.isatty():
-            raise Failure("a program is no text for a screen: redirect stdout, or give -o a name")
-        return
-    path = Path(output)
-    if path.is_dir():
-        raise Failure(f"cannot write {output}: is a directory")
-    if path.suffix != ".pt2":
-        raise Failure(f"-o writes a torch.export program: call it {path.with_suffix('.pt2')}")
-    if not path.parent.is_dir():
-        raise Failure(f"cannot write {output}: no such folder")
-    if not path.exists() or force:
-        return
-    from cnndsl.backends.torch.mark import is_ours
-
-    if not is_ours(output):
-        raise Failure(f"{output} exists and was not written by cnndsl: --force replaces it")
+    if output is not None:
+        claim(output, force, WHAT, ".pt2", is_ours)
 
 
 @dataclass
@@ -181,8 +167,6 @@ class _Session:
         built = time.perf_counter()
         said = f"random weights, seed {self.seed}"
         if weights is not None:
-            from cnndsl.cli.weights import load_weights
-
             said = load_weights(network, weights, self.net.graph)
         self.say(
             f"built in {_seconds(built - imported)} after {_seconds(imported - start)} "
@@ -238,22 +222,12 @@ class _Session:
         shown = zip(indices.tolist(), values.tolist(), strict=True)
         self.say("highest: " + ", ".join(f"{index} ({value:.3f})" for index, value in shown))
 
-    def write(self, network: Network, inputs: dict[str, Tensor], output: str) -> None:
-        from cnndsl.backends.torch.export import export, to_bytes
-        from cnndsl.views.facts import facts_json
+    def write(self, network: Network, output: str) -> None:
+        from cnndsl.exporters.pt2 import export_pt2
 
         start = time.perf_counter()
-        data = to_bytes(export(network, inputs), {"net": facts_json(self.net.graph)})
-        if output == STDIN:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        else:
-            write_atomic(output, data)
-        sizes = ", ".join(str(["batch", *x.shape[1:]]).replace("'", "") for x in inputs.values())
-        self.say(
-            f"wrote {escape(output)}, {len(data):,} bytes, in "
-            f"{_seconds(time.perf_counter() - start)}: takes {sizes}"
-        )
+        write(with_reasons(export_pt2, self.net, network), output, self.say)
+        self.say(f"exported in {_seconds(time.perf_counter() - start)}")
 
 
 def _described(value: Any) -> str:

@@ -41,14 +41,14 @@ def command(as_json: bool) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that is told; ``problems`` are sentences."""
-    from cnndsl.ops import catalogue
+    from cnndsl.ops import built_in, catalogue
     from cnndsl.ops.plugins import GROUP, load_plugins
 
     problems = [f"{name} is missing" for name in _NEEDED if _version(name) is None]
     devices, trouble = _devices()
     problems += trouble
-    own = len(catalogue())
     problems += [str(problem) for problem in load_plugins()]
+    own = sum(map(built_in, catalogue()))
     return {
         "schema": SCHEMA,
         "cnndsl": cnndsl.__version__,

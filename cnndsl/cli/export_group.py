@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from cnndsl.cli.commands import group
 
-command = group("export", "Write a net for other programs to load.")
+command = group(
+    "export", "Write a net for other programs to load.", "json", "python", "onnx", "pt2", "aoti"
+)

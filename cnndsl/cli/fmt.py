@@ -8,7 +8,7 @@ from enum import Enum
 import click
 
 from cnndsl.cli.app import FAILED, OK, WRONG
-from cnndsl.cli.files import STDIN, Failure, find_files, open_program, write_atomic
+from cnndsl.cli.files import STDIN, Failure, find_files, keep_weights, open_program, write_atomic
 from cnndsl.cli.options import source_options
 from cnndsl.cli.report import report
 from cnndsl.cli.terminal import err, error, out, wants_color
@@ -72,6 +72,7 @@ def _format(name: str, program: Program, check: bool, diff: bool, explicit: bool
     elif name == STDIN:
         out(after)
     elif after != before:
+        keep_weights(program)
         write_atomic(name, after.encode())
     return Change.NONE if after == before else Change.MADE
 

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from cnndsl.cli.commands import group
 
-command = group("import", "Turn another program's network into readable text.")
+HELP = "Turn another program's network into readable text."
+
+command = group("import", HELP, "json", "onnx", "torch")

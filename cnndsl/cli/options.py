@@ -99,6 +99,14 @@ def network_options(command: Command) -> Command:
 
 def source_options(command: Command) -> Command:
     """``--root`` and ``--limit``, as ``root`` and ``limits`` arguments."""
+    folder = click.Path(exists=True, file_okay=False)
+    help = "The folder that imports stay in; by default the file's."
+    option = click.option("--root", type=folder, metavar="FOLDER", help=help)
+    return option(limit_option(command))
+
+
+def limit_option(command: Command) -> Command:
+    """``--limit``, as a ``limits`` argument."""
 
     @wraps(command)
     def collected(limit: tuple[str, ...], **rest: Any) -> Any:
@@ -107,12 +115,9 @@ def source_options(command: Command) -> Command:
             bound(limits.memory)
         return command(limits=limits, **rest)
 
-    folder = click.Path(exists=True, file_okay=False)
-    help = "The folder that imports stay in; by default the file's."
     click.option(
         "--limit", multiple=True, metavar="NAME=NUMBER", help="Change a limit; see `doctor`."
     )(collected)
-    click.option("--root", type=folder, metavar="FOLDER", help=help)(collected)
     return cast(Command, collected)
 
 

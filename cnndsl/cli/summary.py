@@ -31,16 +31,23 @@ def command(
     """Show layers, shapes, parameters, multiply-accumulates, memory and receptive fields.
 
     Sizes left open are 224, or the next valid size; fix them with --at. Equal blocks in a
-    row are folded. csv and json list every layer.
+    row are folded. csv and json list every layer. Of a net that is wrong, what is known
+    is shown, except as json.
     """
-    net = wanted.compilation(open_program(file, root, limits))
-    report(net.diagnostics)
-    if not net.ok:
-        return WRONG
-    from cnndsl.views.summary import Summary
+    from cnndsl.views.partial import partial_table
     from cnndsl.views.table import FORMATS
 
+    net = wanted.compilation(open_program(file, root, limits))
     kind = "json" if as_json else kind
+    if not net.ok:
+        partial = net.expansion.partial
+        if partial is not None and kind != "json":
+            out(FORMATS[kind](partial_table(partial)))
+        report(net.diagnostics)
+        return WRONG
+    report(net.diagnostics)
+    from cnndsl.views.summary import Summary
+
     summary = Summary(net.graph, _sizes(net.graph.facts.reference()))
     if kind == "json":
         write_json(summary.to_json())

@@ -1,4 +1,4 @@
-"""A graph for other programs: ``cnndsl.graph/1``.
+"""A graph for other programs: ``cnndsl.graph/1``; ``from_json.py`` reads it back.
 
 The schema is ``cnndsl/schemas/graph-1.json``. Within one version, fields are only added.
 Strings are as they are: whoever shows them escapes them.
@@ -10,6 +10,7 @@ from typing import Any
 
 from cnndsl.graph.cost import weights_of
 from cnndsl.graph.model import Graph, Node
+from cnndsl.graph.spelling import congruences
 from cnndsl.ops.congruence import Valid
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import Extent, FeatureMap, Type, Unknown, Vector
@@ -24,10 +25,27 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": graph.name,
-        "symbols": [_symbol(graph.facts.allowed(symbol)) for symbol in graph.facts.symbols],
-        "nodes": [_node(graph, node) for node in graph],
+        "symbols": symbols_to_json(graph),
+        "nodes": [node_to_json(graph, node) for node in graph],
         "outputs": [output._asdict() for output in graph.outputs],
     }
+
+
+def symbols_to_json(graph: Graph) -> list[dict[str, Any]]:
+    """What the input leaves open: the values that are valid, and what the text said of them."""
+    declared = graph.facts.declared
+    return [
+        {**_symbol(graph.facts.allowed(symbol)), "declared": _declared(declared.get(symbol))}
+        for symbol in graph.facts.symbols
+    ]
+
+
+def _declared(valid: Valid | None) -> dict[str, Any] | None:
+    if valid is None:
+        return None
+    pairs = congruences(valid)
+    found = [{"modulus": modulus, "remainder": remainder} for modulus, remainder in pairs]
+    return {"minimum": valid.minimum, "congruences": found}
 
 
 def _symbol(valid: Valid) -> dict[str, Any]:
@@ -40,7 +58,8 @@ def _symbol(valid: Valid) -> dict[str, Any]:
     }
 
 
-def _node(graph: Graph, node: Node) -> dict[str, Any]:
+def node_to_json(graph: Graph, node: Node) -> dict[str, Any]:
+    """One step or input with all that is known of it."""
     return {
         "id": node.id,
         "op": node.op.name,
@@ -48,6 +67,7 @@ def _node(graph: Graph, node: Node) -> dict[str, Any]:
         "inputs": list(node.inputs),
         "path": node.path,
         "shared": node.shared,
+        "stands": node.stands if node.again else None,
         "type": _type(node.type),
         "weights": [
             {

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from cnndsl.graph.facts import Facts
-from cnndsl.graph.infer import infer
+from cnndsl.graph.infer import infer, settle
 from cnndsl.graph.model import INPUT, Graph, Node, Output
 from cnndsl.graph.verify import InternalError, verify
 from cnndsl.limits import DEFAULT_LIMITS, Limits
@@ -34,11 +34,15 @@ class Builder:
         self._owners: set[str] = set()
 
     def input(self, type: Type, name: str = "in") -> int:
-        """An input of the network; its symbols (``Size.of("H")``) are introduced."""
+        """An input of the network; its symbols (``Size.of("H")``) are introduced.
+
+        RuleError where it is too large.
+        """
         if isinstance(type, FeatureMap):
             for size in (type.height, type.width):
                 if isinstance(size, Size):
                     self.facts.introduce(size.symbol)
+        settle(type, self.facts, self.limits)
         return self._put(Node(len(self.nodes), INPUT, (), type, name))
 
     def where(self, valid: Valid) -> None:

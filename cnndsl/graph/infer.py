@@ -43,7 +43,7 @@ def infer(op: Op, xs: Sequence[Type], facts: Facts, limits: Limits, node: int) -
             facts.reach(size, floor)
     except SizeTooComplex as problem:
         raise RuleError(str(problem), rule="complex") from None
-    _settle(result, facts, limits)
+    settle(result, facts, limits)
     if type(op).weights is not Op.weights:
         _afford(op, xs, limits)
     return result
@@ -64,7 +64,7 @@ def evaluation_facts(
     for node in graph:
         watch.check()
         if not node.inputs:
-            _settle(node.type, facts, limits)
+            settle(node.type, facts, limits)
         elif node.id in running:
             try:
                 infer(node.op, graph.types_into(node), facts, limits, node.id)
@@ -73,7 +73,8 @@ def evaluation_facts(
     return facts
 
 
-def _settle(result: Type, facts: Facts, limits: Limits) -> None:
+def settle(result: Type, facts: Facts, limits: Limits) -> None:
+    """What a value of this type asks for: sizes reach 1; RuleError where it is too large."""
     if isinstance(result, FeatureMap):
         facts.reach(result.height)
         facts.reach(result.width)

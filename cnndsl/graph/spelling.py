@@ -13,7 +13,8 @@ from cnndsl.ops.sizes import prime_factors
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+([eE][0-9]+)?[KMG]?")
 _RUNS = re.compile(r"0|[1-9][0-9]{0,11}|[A-Za-z_]+|-")
-_LARGEST_MODULUS = 65536  # that a text may write
+LARGEST_MODULUS = 65536
+"""What a text may write."""
 
 
 def label(name: str) -> str:
@@ -47,16 +48,19 @@ def restrictions(facts: Facts) -> Iterator[str]:
 
 
 def _conditions(symbol: str, valid: Valid) -> Iterator[str]:
-    """One congruence, or as many as it takes where its modulus is past what may be written."""
-    (residue,) = valid.residues
-    moduli = [valid.modulus]
-    if valid.modulus > _LARGEST_MODULUS:
-        moduli = [_power_in(valid.modulus, prime) for prime in prime_factors(valid.modulus)]
-    for modulus in moduli:
-        if modulus > 1:
-            yield f"{symbol} % {modulus} == {residue % modulus}"
+    for modulus, residue in congruences(valid):
+        yield f"{symbol} % {modulus} == {residue}"
     if valid.minimum > 1:
         yield f"{symbol} >= {valid.minimum}"
+
+
+def congruences(valid: Valid) -> Iterator[tuple[int, int]]:
+    """Modulus and remainder; several where one modulus is past what a text may write."""
+    (residue,) = valid.residues
+    moduli = [valid.modulus]
+    if valid.modulus > LARGEST_MODULUS:
+        moduli = [_power_in(valid.modulus, prime) for prime in prime_factors(valid.modulus)]
+    yield from ((modulus, residue % modulus) for modulus in moduli if modulus > 1)
 
 
 def _power_in(number: int, prime: int) -> int:

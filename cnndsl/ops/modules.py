@@ -93,37 +93,39 @@ class NetDraw:
 
     The network makes one, puts it on every module that has a ``draw``, and calls ``start``
     at the beginning of each training forward. Numbers come from PyTorch's default generator,
-    so ``torch.manual_seed`` repeats them; they live on the CPU, so nothing waits for a GPU.
+    so ``torch.manual_seed`` repeats them. They are tensors without dimensions on the CPU:
+    nothing waits for a GPU, and one graph of ``torch.compile`` holds every outcome.
     """
 
     def __init__(self, columns: int = 1) -> None:
         self.columns = columns
-        self._numbers: tuple[float, ...] = ()
+        self._numbers: Tensor | None = None
 
     def start(self) -> None:
         """A new forward."""
         # float64: a column index below must not be rounded up to `columns`.
-        self._numbers = tuple(torch.rand(3, dtype=torch.float64, device="cpu").tolist())
+        self._numbers = torch.rand(3, dtype=torch.float64, device="cpu")
 
-    def _number(self, index: int) -> float:
-        if not self._numbers:
+    def _number(self, index: int) -> Tensor:
+        if self._numbers is None:
             self.start()
+        assert self._numbers is not None
         return self._numbers[index]
 
     @property
-    def path(self) -> float:
-        """Decides the drop-paths that share one draw."""
+    def path(self) -> Tensor:
+        """Decides the drop-paths that share one draw; from 0 to 1, as ``mode``."""
         return self._number(0)
 
     @property
-    def mode(self) -> float:
+    def mode(self) -> Tensor:
         """Decides whether this forward keeps one column."""
         return self._number(1)
 
     @property
-    def column(self) -> int:
-        """The column that such a forward keeps, in all joins."""
-        return int(self._number(2) * self.columns)
+    def column(self) -> Tensor:
+        """The column that such a forward keeps, in all joins; a whole number."""
+        return (self._number(2) * self.columns).long()
 
 
 class DropPath(nn.Module):
@@ -146,7 +148,7 @@ class DropPath(nn.Module):
         if self.mode == "network":
             draw = self.draw or NetDraw()
             # Times 0 rather than a new tensor: every parameter keeps a gradient.
-            return x * (0.0 if draw.path < self.p else 1 / keep)
+            return x * ((draw.path >= self.p).double() / keep)
         rows = x.shape[0] if self.mode == "row" else 1
         mask = x.new_empty((rows,) + (1,) * (x.dim() - 1)).bernoulli_(keep)
         return x * mask.div_(keep)
@@ -156,7 +158,10 @@ class DropPath(nn.Module):
 
 
 class Join(nn.Module):
-    """FractalNet's join with drop-path; a plain mean in evaluation or with ``drop`` 0."""
+    """FractalNet's join with drop-path; a plain mean in evaluation or with ``drop`` 0.
+
+    Dropped operands count zero times (docs/decisions.md).
+    """
 
     def __init__(self, columns: int, drop: float, share: float) -> None:
         super().__init__()
@@ -182,17 +187,26 @@ class Join(nn.Module):
     def forward(self, *xs: Tensor) -> Tensor:
         if not self.training or self.drop == 0:
             return mean(*xs)
-        return mean(*(xs[index] for index in self._survivors()))
+        kept = self._kept().double()
+        return add(*(x * weight for x, weight in zip(xs, kept, strict=True))) / kept.sum()
 
-    def _survivors(self) -> list[int]:
-        everyone = list(range(self.columns))
+    def _kept(self) -> Tensor:
+        """Which operands count; at least one does."""
         draw = self._draw or NetDraw(self.columns)
-        if draw.mode < self.share:
-            # A join without the kept column is not on the kept path: its value is unused.
-            return everyone[draw.column : draw.column + 1] or everyone
-        drawn = torch.rand(self.columns, device="cpu").tolist()
-        kept = [index for index in everyone if drawn[index] >= self.drop]
-        return kept or [int(torch.randint(self.columns, (), device="cpu"))]
+        return torch.where(draw.mode < self.share, self._on_path(draw), self._survivors())
+
+    def _on_path(self, draw: NetDraw) -> Tensor:
+        found = self._is(draw.column)
+        # A join without the kept column is not on the kept path: its value is unused.
+        return found | ~found.any()
+
+    def _survivors(self) -> Tensor:
+        kept = torch.rand(self.columns, device="cpu") >= self.drop
+        spared = self._is(torch.randint(self.columns, (), device="cpu"))
+        return torch.where(kept.any(), kept, spared)
+
+    def _is(self, column: Tensor) -> Tensor:
+        return torch.arange(self.columns, device="cpu") == column
 
     def extra_repr(self) -> str:
         return f"columns={self.columns}, drop={self.drop}, share={self.share}"

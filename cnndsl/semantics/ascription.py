@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from cnndsl.graph.model import Node
@@ -52,10 +53,19 @@ def _wrong(
     if len(found) != len(claimed):
         return dims.span, ""
     for size, claim, item in zip(found, claimed, dims.items, strict=True):
+        if _speaks_of_others(state, claim, item):
+            continue
         note = _disagreement(state, size, claim)
         if note is not None:
             return item.span, note
     return None
+
+
+def _speaks_of_others(state: State, claim: Any, item: ast.Expr) -> bool:
+    """Whether ``H/4`` is claimed while H was fixed at a size that 4 does not divide."""
+    if not isinstance(claim, Fraction) or claim.denominator == 1:
+        return False
+    return any(isinstance(n, ast.Name) and n.name in state.fixed for n in ast.walk(item))
 
 
 def _believed(claimed: tuple[Any, ...]) -> Type:

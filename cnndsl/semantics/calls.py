@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from cnndsl.graph.model import Frame, Node
+from cnndsl.graph.names import is_reserved
 from cnndsl.ops.base import Op, Param, RuleError
 from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import Unknown
@@ -27,7 +28,6 @@ from cnndsl.semantics.values import (
     Stop,
     Wires,
 )
-from cnndsl.semantics.vocabulary import is_reserved
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 

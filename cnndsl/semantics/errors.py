@@ -37,14 +37,17 @@ def _typo(name: str, span: Span, candidates: Iterable[str]) -> tuple[str, tuple[
 
 
 def unknown_name(
-    places: Sequence[Span], name: str, what: str, near: str | None = None
+    places: Sequence[Span],
+    name: str,
+    what: str,
+    near: str | None = None,
+    notes: Iterable[str] = (),
 ) -> Diagnostic:
     tail = f", did you mean `{near}`?" if near else ""
     labels = tuple(Label(span, "and here" if i else "") for i, span in enumerate(places))
     fix = Fix(f"write `{near}`", tuple(Edit(span, near) for span in places)) if near else None
-    return Diagnostic(
-        "E0201", f"unknown {what} `{name}`{tail}", labels, fixes=(fix,) if fix else ()
-    )
+    message = f"unknown {what} `{name}`{tail}"
+    return Diagnostic("E0201", message, labels, tuple(notes), fixes=(fix,) if fix else ())
 
 
 def declared_twice(span: Span, first: Span, name: str) -> Diagnostic:

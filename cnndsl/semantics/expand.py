@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from cnndsl.graph.names import is_field
 from cnndsl.ops import catalogue
 from cnndsl.ops.base import Op
 from cnndsl.ops.types import Unknown
@@ -19,7 +20,6 @@ from cnndsl.semantics.repeat import Repeater
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Routine, ready
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
-from cnndsl.semantics.vocabulary import is_field
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 

@@ -176,7 +176,7 @@ class Loader:
             return self.scopes[path]
         if self.watch.over:
             return None
-        problem = refusal = self._refusal()
+        problem = refusal = self._refusal(path)
         if problem is None:
             if path in self.given:
                 return self._scope(self.given[path], path)[0]
@@ -192,8 +192,8 @@ class Loader:
         self.found.add(errors.cannot_import(span, path, problem, near))
         return None
 
-    def _refusal(self) -> str | None:
-        if self.root is None:
+    def _refusal(self, path: str) -> str | None:
+        if self.root is None and path not in self.given:
             return "a text without a file has no folder to import from"
         if len(self.scopes) >= self.limits.files:
             return f"a program has at most {self.limits.files} files"

@@ -16,6 +16,7 @@ from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import UNKNOWN, FeatureMap, Type, Unknown, Vector
 from cnndsl.semantics import errors, numbers
 from cnndsl.semantics.expand import Expander
+from cnndsl.semantics.fixed import blamed_on_sizes
 from cnndsl.semantics.naming import Namespace
 from cnndsl.semantics.splice import splice
 from cnndsl.semantics.state import Choice, Chooser, Region, State
@@ -37,6 +38,9 @@ class Expansion(NamedTuple):
     """By the path of a choice that reaches no further than what was made there."""
     spent: int = 0
     """How much work it was: steps of evaluation and nodes."""
+    partial: Graph | None = None
+    """What was made of a net that is wrong, ``FAILED`` where an operator is missing; None
+    where a limit ended it."""
 
 
 def first_of_each(path: str, count: int) -> int | None:
@@ -64,9 +68,10 @@ class Net(Expander):
 
     def expand(self) -> Expansion:
         state = self.state
-        graph = None
+        graph, ended = None, False
         try:
             run(self._expand())
+            ended = True
             if not state.found.failed and not state.broken:
                 splice(state)
                 graph = self._graph()
@@ -76,7 +81,7 @@ class Net(Expander):
         failed = state.found.failed or state.broken
         return Expansion(
             None if failed else graph, state.found.all, tuple(state.choices), state.regions,
-            state.spent,
+            state.spent, self._made_so_far() if failed and ended else None,
         )  # fmt: skip
 
     def _foresee(self) -> Diagnostic | None:
@@ -219,6 +224,7 @@ class Net(Expander):
         """A capital name stands for a size >= 1, unless it was fixed."""
         self.symbols.add(name)
         if name in self.at:
+            self.state.fixed.add(name)
             env.names[name] = self.at[name]
         else:
             self.state.facts.introduce(name)
@@ -296,6 +302,10 @@ class Net(Expander):
                 node.op = self.state.by_path[node.path].op
 
     def _graph(self) -> Graph:
+        """The whole network; it holds what a graph promises."""
+        return self._made_so_far()
+
+    def _made_so_far(self) -> Graph:
         state = self.state
         return Graph(
             self.definition.name, state.nodes, tuple(state.outputs), state.facts, self.values
@@ -311,7 +321,13 @@ def expand_net(
     watch: Stopwatch | None = None,
 ) -> Expansion:
     """The graph of one net, or what is wrong with it."""
-    return Net(definition, limits, parameters, at, chooser, watch).expand()
+    found = Net(definition, limits, parameters, at, chooser, watch).expand()
+    if found.graph is None and at:
+        graph = Net(definition, limits, parameters, {}, chooser, watch).expand().graph
+        if graph is not None:
+            problems = blamed_on_sizes(found.diagnostics, graph.facts, at)
+            return found._replace(diagnostics=problems)
+    return found
 
 
 def _listed(sizes: list[Any]) -> str:

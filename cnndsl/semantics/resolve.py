@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cnndsl.diagnostics import Collector, Diagnostic
 from cnndsl.diagnostics.suggest import did_you_mean
-from cnndsl.ops import catalogue, find_op
+from cnndsl.ops import Op, catalogue, find_op, load_plugins
 from cnndsl.semantics import errors
 from cnndsl.semantics.evaluate import SIZES
 from cnndsl.semantics.kinds import Kind, kind_of, name_kind
@@ -51,19 +51,33 @@ class Unknowns:
     def __init__(self) -> None:
         self._places: dict[tuple[str, str | None], list[Span]] = {}
         self._kinds: dict[tuple[str, str | None], str] = {}
+        self._notes: dict[tuple[str, str | None], str] = {}
         self.compared = 0
         """How many names unknown ones were compared with."""
 
-    def add(self, span: Span, name: str, what: str, near: str | None) -> None:
+    def add(self, span: Span, name: str, what: str, near: str | None, note: str = "") -> None:
         self._places.setdefault((name, near), []).append(span)
         self._kinds.setdefault((name, near), what)
+        if note:
+            self._notes.setdefault((name, near), note)
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
         return [
-            errors.unknown_name(places, name, self._kinds[name, near], near)
+            errors.unknown_name(places, name, what, near, self._remarks(name, what, near))
             for (name, near), places in self._places.items()
+            for what in [self._kinds[name, near]]
         ]
+
+
+    def _remarks(self, name: str, what: str, near: str | None) -> Iterable[str]:
+        note = self._notes.get((name, near))
+        return [note] if note else _broken_packages(what, near)
+
+
+def _broken_packages(what: str, near: str | None) -> Iterable[str]:
+    """A layer that is like no other may be one of a package that failed to load."""
+    return map(str, load_plugins()) if what == "layer" and near is None else ()
 
 
 class _Checker:
@@ -81,6 +95,8 @@ class _Checker:
         self.exempt: set[int] = set()
         self.steps: set[int] = set()
         """Expressions that stand where a layer is needed."""
+        self.wanted: dict[int, tuple[str, tuple[str, ...]]] = {}
+        """For names in arguments that can be words: whose argument, and which words."""
 
     def check(self) -> set[str]:
         """The names this declaration uses."""
@@ -168,8 +184,10 @@ class _Checker:
         if self._known(name) or (id(node) in self.exempt and name[0].isupper()):
             return
         layer = id(node) in self.steps
-        near = self._near(name, layer)
-        self.unknown.add(node.span, name, "layer" if layer else "name", near)
+        place, choices = self.wanted.get(id(node), ("", ()))
+        near = did_you_mean(name, choices) or self._near(name, layer)
+        note = f"{place} takes {' or '.join(choices)}" if choices else ""
+        self.unknown.add(node.span, name, "layer" if layer else "name", near, note)
         self.used.add(near or name)
         self.exempt.add(id(node))
 
@@ -236,6 +254,18 @@ class _Checker:
             scoped = name in self.scoped or not node.args
             required = [] if scoped else [k for k, p in op.params.items() if p.required]
             self._arguments(node, name, list(op.params), required, join=op.join)
+            self._want_words(node, op)
+
+    def _want_words(self, node: ast.Call, op: type[Op]) -> None:
+        """Remembers which words an argument can be, for a name in it that nobody knows."""
+        names = list(op.params)
+        for position, argument in enumerate(node.args or ()):
+            name = argument.name.text if argument.name else "".join(names[position : position + 1])
+            choices = op.params[name].choices if name in op.params else ()
+            if choices:
+                place = f"`{name}` of `{op.name}`"
+                for inner in ast.walk(argument.value):
+                    self.wanted[id(inner)] = (place, choices)
 
     def _arguments(
         self,

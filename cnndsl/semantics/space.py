@@ -55,9 +55,12 @@ def drawn(seed: int, script: Script | None = None) -> Chooser:
     return choose
 
 
-def explore(expand: Expand, script: Script | None = None) -> SpaceFound:
-    """The exact number of networks, each of them checked."""
-    explorer = _Explorer(expand)
+def explore(expand: Expand, script: Script | None = None, *, budget: bool = False) -> SpaceFound:
+    """The exact number of networks, each of them checked.
+
+    With a ``budget`` no choice is independent of another: every network is expanded by itself.
+    """
+    explorer = _Explorer(expand, budget)
     try:
         return SpaceFound(explorer.count(dict(script or {})), (), explorer.spent)
     except _Wrong as wrong:
@@ -101,6 +104,7 @@ class _TooLong(_Wrong):
 @dataclass
 class _Explorer:
     expand: Expand
+    budget: bool = False
     expansions: int = 0
     spent: int = 0
 
@@ -130,7 +134,7 @@ class _Explorer:
             moved = self._moves(path, points, common, taken)
             if moved and not common.issubset(waiting):
                 raise self._too_long(found)  # of those not counted here some may have moved too
-            if moved or len({_outside(e, [path]) for e in taken}) > 1:
+            if moved or self.budget or len({_outside(e, [path]) for e in taken}) > 1:
                 # what follows depends on this choice: count it anew for each alternative
                 return total * sum(
                     self._count_among(
@@ -171,6 +175,10 @@ class _Explorer:
         far = sum(c.options for c in found.choices if c.path in waiting and not _region(found, c))
         if found.spent * far > 2 * _MOST_WORK:
             raise self._too_long(found)
+        if self.budget:
+            ways = math.prod(c.options for c in found.choices if c.path in waiting)
+            if ways > _MOST_EXPANSIONS:
+                raise self._too_long(found, over=True)
 
     # --- many choices at a time -----------------------------------------------------------
 
@@ -178,6 +186,8 @@ class _Explorer:
         self, script: dict[str, int], waiting: list[str], found: Expansion
     ) -> tuple[dict[str, int], set[str]]:
         """Networks by choice, for the first choices that no other depends on; and their inner."""
+        if self.budget:
+            return {}, set()
         choices = [c for c in found.choices if c.path in waiting and _region(found, c)]
         inner = {q.path for c in choices for q in _opened(found, c)}
         outer = [c for c in choices if c.path not in inner]
@@ -287,11 +297,13 @@ class _Explorer:
             raise self._too_long(found)
         return found
 
-    def _too_long(self, found: Expansion) -> _TooLong:
-        over = self.expansions > _MOST_EXPANSIONS
+    def _too_long(self, found: Expansion, over: bool = False) -> _TooLong:
+        over = over or self.expansions > _MOST_EXPANSIONS
         what, limit = ("expansions", _MOST_EXPANSIONS) if over else ("steps", _MOST_WORK)
-        span = found.choices[0].span
-        return _TooLong((errors.expansion_limit(span, f"{what} to count it", limit),))
+        what = f"{what} to count it"
+        if self.budget:  # the budget of all couples choices that nothing else does
+            what += ", and its budget asks for each network by itself"
+        return _TooLong((errors.expansion_limit(found.choices[0].span, what, limit),))
 
     @staticmethod
     def _free(found: Expansion, script: Mapping[str, int]) -> list[Choice]:

@@ -74,6 +74,8 @@ class State:
         self.limits, self.chooser = limits, chooser
         self.watch = watch or unhurried()
         self.facts = Facts()
+        self.fixed: set[str] = set()
+        """Symbols of the input that a number was given for from outside."""
         self.nodes: dict[int, Node] = {}
         self.doubt = Doubt(self.nodes, self.facts, limits)
         self.by_path: dict[str, Node] = {}
@@ -231,9 +233,7 @@ class State:
     def enclose(self, path: str, first: int, opened: int, flow: Flow, env: Env) -> None:
         """What has been made since node ``first`` is all that the choice could reach."""
         named = (v.ids for v in env.root.names.values() if isinstance(v, Wires))
-        leaves = (
-            *self.types(flow.ids), flow.pending is None, *(tuple(self.types(i)) for i in named)
-        )  # fmt: skip
+        leaves = (*self.types(flow.ids), *(tuple(self.types(i)) for i in named))
         self.regions[path] = Region((first, self._next), (opened, len(self.choices)), leaves)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnndsl.diagnostics import Diagnostic, Edit, Fix, Label
+from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.source import Span
 
 _OPENERS = {")": "(", "]": "[", "}": "{"}
@@ -19,6 +20,12 @@ def unexpected(
         labels += (Label(early, "a result starts here: is a sign missing before it?"),)
         help = "a `let` stands before all results"
     return Diagnostic("E0101", message, labels, help=help)
+
+
+def misspelt(span: Span, meant: str) -> Diagnostic:
+    message = f"`{span.text}` has no meaning here, did you mean `{meant}`?"
+    fix = Fix(f"write `{meant}`", (Edit(span, meant),))
+    return Diagnostic("E0101", message, (Label(span, ""),), fixes=(fix,))
 
 
 def out_of_time(seconds: float, span: Span | None = None) -> Diagnostic:
@@ -55,12 +62,15 @@ def stray_bracket(span: Span, opened: Span | None) -> Diagnostic:
 
 
 def outside(span: Span) -> Diagnostic:
-    return Diagnostic(
-        "E0105",
-        "a file is a list of declarations: import, block, def and net",
-        (Label(span, "this belongs to none"),),
-        help="write `net Name: [3, H, W] = …` around it",
-    )
+    message = "a file is a list of declarations: import, block, def and net"
+    labels = (Label(span, "this belongs to none"),)
+    meant = did_you_mean(span.text, ("import", "block", "def", "net"))
+    if meant is None:
+        return Diagnostic(
+            "E0105", message, labels, help="write `net Name: [3, H, W] = …` around it"
+        )
+    fix = Fix(f"write `{meant}`", (Edit(span, meant),))
+    return Diagnostic("E0105", f"{message}; did you mean `{meant}`?", labels, fixes=(fix,))
 
 
 def past_limit(span: Span, what: str, found: int, limit: int) -> Diagnostic:

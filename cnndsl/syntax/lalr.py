@@ -112,6 +112,14 @@ class Machine:
             self._try(self._terminal(tokens, place, states[-1]), states)
         return {t for t in self._tables.actions[states[-1]] if self._try(t, list(states))}
 
+    def accepts(self, tokens: Sequence[Token]) -> bool:
+        """Whether a declaration can begin so."""
+        states = [self._tables.start]
+        return all(
+            self._try(self._terminal(tokens, place, states[-1]), states)
+            for place in range(len(tokens))
+        )
+
     def _try(self, terminal: str, states: list[int]) -> bool:
         """``_advance`` without values; the terminal's own state is pushed too."""
         action = self._tables.actions[states[-1]].get(terminal)

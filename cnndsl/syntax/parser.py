@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from cnndsl.diagnostics import Diagnostic
+from cnndsl.diagnostics.suggest import did_you_mean, distance
 from cnndsl.limits import DEFAULT_LIMITS, Limits, OutOfTime, Stopwatch, unhurried
 from cnndsl.source import Source, Span
 from cnndsl.syntax import ast, errors
@@ -97,6 +98,10 @@ def _explain(
     if isinstance(problem, Misuse):
         return problem.problem
     at = chunk[0] + problem.place
+    word = _misspelt(scanned.tokens[chunk[0] : chunk[1]], problem.place)
+    if word is not None:
+        token, meant = word
+        return errors.misspelt(Span(source, token.start, token.end), meant)
     expected = describe_expected(_parser()[0].expected(scanned.tokens[chunk[0] : at]))
     if at == chunk[1]:
         return errors.unexpected(_end(source, scanned, at), _next(scanned, at), expected)
@@ -106,6 +111,28 @@ def _explain(
     earlier = _juxtaposed(scanned.tokens[chunk[0] : at]) if token.kind == "name" else None
     start = Span(source, earlier.start, earlier.end) if earlier else None
     return errors.unexpected(span, found, expected, hint(problem.terminal, before), start)
+
+
+def _misspelt(tokens: list[Token], at: int) -> tuple[Token, str] | None:
+    """The word at ``at`` or shortly before it that was meant to be a keyword, and which."""
+    machine = _parser()[0]
+    for place in (at - 4, at - 1, at):  # as in `emitt[train] x`, `emitt x`, `relu wheer`
+        if not 0 < place < len(tokens) or tokens[place].kind != "name":
+            continue
+        for meant in _near_keywords(tokens[place].text):
+            replaced = tokens[place]._replace(text=meant)
+            if machine.accepts([*tokens[:place], replaced, *tokens[place + 1 : at + 1]]):
+                return tokens[place], meant
+    return None
+
+
+def _near_keywords(text: str) -> list[str]:
+    known = sorted(keywords())
+    if text in known or len(text) < 2:
+        return []
+    meant = did_you_mean(text, known)
+    short = [word for word in known if len(word) == 2 and distance(text, word, 1) == 1]
+    return [meant, *short] if meant else short
 
 
 def _juxtaposed(tokens: list[Token]) -> Token | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -144,6 +145,20 @@ TOWERS: dict[str, tuple[str, dict[str, int]]] = {
     "of nested blocks": (
         "s: (u: (c: conv(3, 3) -> relu) -> relu) -> again s -> again s.u", {"s": 2, "s.u": 3},
     ),
+    "of a block that begins so": (
+        f"{TOWER} -> b: (again tower -> relu) -> again b", {"tower": 3, "b": 2, "b.0": 2},
+    ),
+    "of a layer, in a block that begins so": (
+        "t: conv(3, 3) -> b: (again t -> relu) -> again b", {"t": 3, "b": 2, "b.0": 2},
+    ),
+    "of blocks that repeat others": (
+        f"{TOWER} -> b: (again tower -> again tower -> relu) -> c: (again b -> relu -> again b)"
+        " -> again c",
+        {"tower": 11, "b": 5, "c": 2, "c.0": 2},
+    ),
+    "a join of a repetition": (
+        f"{TOWER} -> b: (again tower -> (id + again tower)) -> again b", {"tower": 5, "b": 2},
+    ),
     "a join first": ("tower: ((id + c1: conv(3, 3)) -> r: relu) -> again tower", {"tower": 2}),
     "a join last": ("tower: (relu -> (id + c1: conv(3, 3))) -> again tower", {"tower": 2}),
     "a concat": (
@@ -167,6 +182,25 @@ def test_a_namespace_is_called_again_also_after_printing(what: str) -> None:
     assert calls(printed, image()) == count
     printed.load_state_dict(model.state_dict())
     assert torch.equal(printed(image()), model(image()))
+
+
+@pytest.mark.parametrize("unit", ["again u{} -> relu", "relu -> again u{}"])
+def test_repetitions_of_repetitions_are_flat_where_they_are_deep(unit: str) -> None:
+    """Units inside each other take frames of Python's stack, so no more than 32 are."""
+    units = [f"u{i}: ({unit.format(i - 1)})" for i in range(1, 45)]
+    model = build(network(" -> ".join(["u0: (relu -> conv(3, 1, bias=no))", *units])))
+    count = calls(model, image())  # hooks take frames, too
+    assert count["u0.1"] == count["u0"] == 45
+    assert count["u30"] > 1 and count["u40"] == 1, "32 inside each other are calls of calls"
+
+
+def test_a_unit_that_never_fits_costs_little() -> None:
+    """Trying it at every place would take the square of the steps."""
+    long = " -> ".join(["again t"] * 1000)
+    net = cnndsl.loads(network(f"t: relu -> b: ({long} -> tanh) -> (again t)^3000")).net()
+    started = time.process_time()
+    net.compile(optimize=0)
+    assert time.process_time() - started < 3
 
 
 def test_the_numbers_of_towers_are_those_of_calls_by_hand() -> None:

@@ -10,7 +10,7 @@ import torch
 import cnndsl
 from cnndsl.graph.cost import weights_of
 from cnndsl.graph.model import Graph
-from cnndsl.semantics.vocabulary import is_reserved
+from cnndsl.graph.names import is_reserved
 from tests.graph.cases import CASES
 from tests.networks import random_network
 

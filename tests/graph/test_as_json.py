@@ -54,9 +54,13 @@ def test_the_schema_asks_for_every_field(path: tuple[str | int, ...]) -> None:
 def test_a_graph_in_full() -> None:
     text = "net N: [3, H, 9] = conv(8, (1, 3), stride=2) -> emit[train] e: (gap -> flatten)"
     found = document(f"{text}\n  where H % 4 == 0")
+    declared = {"minimum": 1, "congruences": [{"modulus": 4, "remainder": 0}]}
     assert found["symbols"] == [
-        {"name": "H", "minimum": 4, "modulus": 4, "residues": [0], "text": "H % 4 == 0"}
-    ]
+        {
+            "name": "H", "minimum": 4, "modulus": 4, "residues": [0], "text": "H % 4 == 0",
+            "declared": declared,
+        }
+    ]  # fmt: skip
     conv = found["nodes"][1]
     assert conv.pop("parameters") == {
         "out": 8, "kernel": [1, 3], "stride": [2, 2], "padding": [0, 0, 1, 1],
@@ -67,7 +71,7 @@ def test_a_graph_in_full() -> None:
         "constant": 0, "table": [],
     }  # fmt: skip
     assert conv == {
-        "id": 1, "op": "conv", "inputs": [0], "path": "0", "shared": False,
+        "id": 1, "op": "conv", "inputs": [0], "path": "0", "shared": False, "stands": None,
         "type": {"kind": "map", "channels": 8, "height": height, "width": 5},
         "weights": [
             {"key": "0.weight", "shape": [8, 3, 1, 3], "buffer": False},

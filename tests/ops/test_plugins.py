@@ -1,52 +1,25 @@
 """Operators of other packages: found when needed, and unable to break or replace anything.
 
-Each package is a folder on the path with hand-written metadata, as installing leaves it,
-used by a process of its own: a catalogue belongs to a process.
+Each is used by a process of its own: a catalogue belongs to a process.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PLUGIN = ROOT / "tests" / "plugin"
-
-
-def _install(folder: Path, entries: dict[str, str], **modules: str) -> None:
-    for name, code in modules.items():
-        (folder / f"{name}.py").write_text(code, encoding="utf-8")
-    metadata = folder / "cnndsl_test_ops-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: cnndsl-test-ops\nVersion: 1.0\n"
-    )
-    lines = [f"{name} = {value}" for name, value in entries.items()]
-    (metadata / "entry_points.txt").write_text("\n".join(["[cnndsl.ops]", *lines, ""]))
+from tests.ops.packages import install, install_example, python
 
 
 def _run(folder: Path, code: str) -> str:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))}
-    run = subprocess.run(
-        [sys.executable, "-c", f"from cnndsl.ops import *\nimport sys\n{code}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = python(folder, f"from cnndsl.ops import *\nimport sys\n{code}")
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 
 
 def test_an_installed_operator_is_found_on_a_miss(tmp_path: Path) -> None:
-    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
-    code = (PLUGIN / "cnndsl_test_ops.py").read_text()
-    _install(tmp_path, project["entry-points"]["cnndsl.ops"], cnndsl_test_ops=code)
+    install_example(tmp_path)
     output = _run(
         tmp_path,
         "assert find_op('conv') and 'square' not in catalogue()\n"
@@ -82,7 +55,7 @@ def test_a_broken_package_is_a_problem_and_leaves_nothing(
 ) -> None:
     half = DECLARE.format("Half", "half") + code
     whole = DECLARE.format("Whole", "whole")
-    _install(tmp_path, {"broken": "broken", "good": "good"}, broken=half, good=whole)
+    install(tmp_path, {"broken": "broken", "good": "good"}, broken=half, good=whole)
     output = _run(
         tmp_path,
         "from cnndsl.ops.conv import Conv\n"
@@ -95,6 +68,6 @@ def test_a_broken_package_is_a_problem_and_leaves_nothing(
 
 def test_the_first_package_keeps_a_name_that_two_declare(tmp_path: Path) -> None:
     one, two = DECLARE.format("One", "twice"), DECLARE.format("Two", "twice")
-    _install(tmp_path, {"a": "one", "b": "two"}, one=one, two=two)
+    install(tmp_path, {"a": "one", "b": "two"}, one=one, two=two)
     output = _run(tmp_path, "print(find_op('twice').__module__, load_plugins()[0].plugin)")
     assert output == "one `b` (two)"

@@ -47,30 +47,31 @@ def test_every_rewrite_is_right(file: str) -> None:
 # --- how fast -------------------------------------------------------------------------------------
 
 
+TRIES = 3
+"""Other work on the machine only adds to a time: it is enough that one of a few is short."""
+
+
 def seconds(flow: Flow) -> float:
-    """The least of three: other work on the machine only adds."""
-    found = []
     with unmeasured():
-        for _ in range(3):
-            twin = flow.copy()
-            start = time.process_time()
-            ALGEBRA.run(twin)
-            FUSION.run(twin)
-            found.append(time.process_time() - start)
-    return min(found)
+        twin = flow.copy()
+        start = time.process_time()
+        ALGEBRA.run(twin)
+        FUSION.run(twin)
+        return time.process_time() - start
 
 
 @pytest.mark.parametrize(
     ("file", "net", "most"), [("densenet", "DenseNet121", 0.3), ("resnet_cifar", "ResNet1202", 3.0)]
 )
 def test_the_optimiser_is_fast(file: str, net: str, most: float) -> None:
-    assert seconds(flow_of(file, net)) < most
+    flow = flow_of(file, net)
+    assert any(seconds(flow) < most for _ in range(TRIES))
 
 
 def test_the_optimiser_is_linear() -> None:
     small, large = flow_of("resnet_cifar", "ResNet110"), flow_of("resnet_cifar", "ResNet1202")
-    each = [seconds(flow) / len(flow) for flow in (small, large)]
-    assert each[1] < 3 * each[0], each
+    few = min(seconds(small) for _ in range(TRIES)) / len(small)
+    assert any(seconds(large) / len(large) < 3 * few for _ in range(TRIES)), few
 
 
 # --- what it saves --------------------------------------------------------------------------------

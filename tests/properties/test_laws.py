@@ -18,10 +18,9 @@ from cnndsl.graph.printer import print_graph
 from cnndsl.source import Source
 from cnndsl.syntax import ast
 from cnndsl.syntax.formatter import format_source
-from cnndsl.syntax.parser import parse
 from tests.motifs import starts_with_norm
 from tests.networks import random_network
-from tests.programs import graph_of, split_net
+from tests.programs import graph_of, parsed, split_net
 
 PROGRAMS = 5_000
 PART = 250
@@ -38,7 +37,7 @@ class Program(NamedTuple):
     @staticmethod
     def read(text: str) -> Program:
         before, net = split_net(text)
-        result = parse(Source("<text>", net))[0].declarations[0].body.results[0]
+        result = parsed(net)[1].declarations[0].body.results[0]
         start, end = result.span.start, result.span.end
         steps = result.steps if isinstance(result, ast.Chain) else (result,)
         texts = tuple(step.span.text for step in steps)

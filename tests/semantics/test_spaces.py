@@ -50,6 +50,7 @@ KNOWN = {
     "an alternative without layers":
         ("a: oneof(relu, id) -> b: oneof(relu, id) -> c: oneof(relu, id)", 8),
     "with and without weights": ("oneof(conv(8, 3), relu)^5", 32),
+    "a norm or none": ("oneof(conv(8, 3), relu) -> oneof(bn, relu) -> oneof(tanh, bn)", 8),
     "in a block": ("B -> B", 9),
 }  # fmt: skip
 
@@ -135,12 +136,12 @@ def test_large_spaces_are_counted_at_once(body: str, size: int) -> None:
     assert time.process_time() - started < 1
 
 
-def test_with_and_without_weights_a_hundred_times() -> None:
-    """Each of them changes what the next may say of its input, so none may be left out."""
-    space = cnndsl.loads(NET + "oneof(conv(8, 3), conv(8, 1), relu)^100").space()
+def test_with_and_without_weights_three_hundred_times() -> None:
+    """Whether a bias may still be settled changes nothing that could be wrong further on."""
     started = time.process_time()
-    assert space.size == 3**100
-    assert time.process_time() - started < 12  # it takes 3, and took 60 one by one
+    assert cnndsl.loads(NET + "oneof(conv(8, 3), relu)^300").space().size == 2**300
+    assert cnndsl.loads(NET + "(oneof(conv(8, 3), relu) -> bn)^100").space().size == 2**100
+    assert time.process_time() - started < 2  # it took 14 one by one
 
 
 # --- wrong networks --------------------------------------------------------------------------
@@ -264,3 +265,24 @@ def test_draws_are_even() -> None:
     for seed in range(600):
         counts[drawn(seed)("a", 3)] += 1
     assert min(counts) > 150
+
+
+# --- budgets ---------------------------------------------------------------------------------
+
+PAIR = f"{NET}oneof(conv(8, 3), relu) -> oneof(relu, conv(8, 3))"
+
+
+def test_a_budget_holds_for_every_network() -> None:
+    """Each choice alone keeps it; two convolutions together do not."""
+    assert cnndsl.loads(f"{PAIR} assert params <= 1168").space().size == 4
+    space = cnndsl.loads(f"{PAIR} assert params <= 600").space()
+    (problem,) = space.diagnostics
+    assert problem.code == "E0501" and problem.notes == ("with the choice 0=0, 1=1",)
+
+
+def test_a_budget_over_many_networks_is_refused_at_once() -> None:
+    text = f"{NET}oneof(conv(8, 3), relu)^40 assert params <= 1M"
+    started = time.process_time()
+    (problem,) = cnndsl.loads(text).diagnostics
+    assert problem.code == "E0212" and "its budget asks" in problem.message
+    assert time.process_time() - started < 2

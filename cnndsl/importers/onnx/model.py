@@ -1,0 +1,321 @@
+"""An ONNX file's bytes as a validated model; what the file says of its own shapes is not read.
+
+The file is a stranger's: every name, number and order is checked here once, so that the rest
+of the import meets well-formed operations only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+
+from cnndsl.importers.base import ImportProblem
+from cnndsl.limits import Limits
+
+FILE_BYTES = 2**31 - 1
+"""Protocol buffers end here: larger models keep their weights outside."""
+
+ELEMENTS = 2**29
+"""Numbers that the weights of a model may have together."""
+
+_RANK = 8
+_LAST_PLACE = 2.0**-23
+_DOMAINS = ("", "ai.onnx")
+_OLDEST = 1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One ONNX node. A missing optional input is ""."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """How messages call it."""
+        named = self.name or next(filter(None, self.outputs), "")
+        return f"node {named!r} ({self.kind})"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input of the network: dimensions are numbers, names, or None where nothing is said."""
+
+    name: str
+    dims: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Operations in an order in which inputs come first, only those that outputs need."""
+
+    name: str
+    opset: int
+    operations: tuple[Operation, ...]
+    constants: Mapping[str, Any]
+    """Initialisers, as ONNX keeps them: ``array`` reads one."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+    readers: Mapping[str, int] = field(default_factory=dict)
+    """How often each value is read; an output of the network counts too."""
+
+
+def read_model(data: bytes, limits: Limits) -> tuple[Model, Any]:
+    """The model, and ONNX's own form of it without all that was not looked at.
+
+    Raises ImportProblem for what is no model, or one of a kind that is not read.
+    """
+    if len(data) > FILE_BYTES:
+        raise ImportProblem(f"more than {FILE_BYTES:,} bytes")
+    proto = _parsed(data)
+    opset = _opset(proto)
+    graph = proto.graph
+    if len(graph.node) > limits.nodes:
+        raise ImportProblem(f"more than {limits.nodes:,} nodes")
+    constants = _constants(graph)
+    inputs = tuple(_port(value) for value in graph.input if value.name not in constants)
+    outputs = tuple(value.name for value in graph.output)
+    _check_ends(inputs, outputs)
+    operations = _live([_operation(node) for node in graph.node], outputs)
+    _check_order(operations, {*constants, *(port.name for port in inputs)}, outputs)
+    _strip(proto)
+    model = Model(graph.name, opset, operations, constants, inputs, outputs)
+    return Model(**{**vars(model), "readers": _readers(model)}), proto
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from onnx import ModelProto
+    except ModuleNotFoundError as missing:
+        raise ImportProblem(
+            f"reading ONNX needs the package `{missing.name}`: pip install cnndsl[onnx]"
+        ) from None
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        raise ImportProblem("it is no ONNX model") from None
+    if not proto.graph.node and not proto.graph.output:
+        raise ImportProblem("it is no ONNX model, or one without a graph")
+    return proto
+
+
+def _opset(proto: Any) -> int:
+    from onnx.defs import onnx_opset_version
+
+    found = [entry.version for entry in proto.opset_import if entry.domain in _DOMAINS]
+    opset = found[0] if found else 1  # models from before operator sets had versions
+    if len(set(found)) > 1 or not _OLDEST <= opset <= onnx_opset_version():
+        told = ", ".join(map(str, found))
+        newest = onnx_opset_version()
+        raise ImportProblem(f"its operator set is {told}; {_OLDEST} to {newest} can be read")
+    return int(opset)
+
+
+def _strip(proto: Any) -> None:
+    """Leaves what was looked at: the runtime that is the reference gets nothing else to read."""
+    for place in ("functions", "training_info", "metadata_props", "configuration"):
+        if place in proto.DESCRIPTOR.fields_by_name:
+            proto.ClearField(place)
+    for place in ("value_info", "quantization_annotation", "sparse_initializer"):
+        proto.graph.ClearField(place)
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    if graph.sparse_initializer:
+        raise ImportProblem("it has sparse weights, which are not supported")
+    constants: dict[str, Any] = {}
+    total = 0
+    for tensor in graph.initializer:
+        if not tensor.name or tensor.name in constants:
+            raise ImportProblem(f"two of its weights are called {tensor.name!r}")
+        total += _count(tensor)
+        if total > ELEMENTS:
+            raise ImportProblem(f"its weights have more than {ELEMENTS:,} numbers")
+        constants[tensor.name] = tensor
+    return constants
+
+
+def _count(tensor: Any) -> int:
+    dims = list(tensor.dims)
+    if len(dims) > _RANK or any(d < 0 for d in dims):
+        raise ImportProblem(f"the tensor {tensor.name!r} has the shape {dims[:_RANK]}")
+    return math.prod(dims)
+
+
+def array(tensor: Any) -> Any:
+    """The numbers of one of ONNX's tensors, checked against its shape; ImportProblem."""
+    from onnx import TensorProto, numpy_helper
+
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        raise ImportProblem(
+            f"the tensor {tensor.name!r} is kept in another file, which is not opened: "
+            "save the model as one file"
+        )
+    if _count(tensor) > ELEMENTS:
+        raise ImportProblem(f"the tensor {tensor.name!r} is too large")
+    if tensor.data_type not in _kinds():
+        raise ImportProblem(f"the tensor {tensor.name!r} has values of a kind that is not read")
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, OverflowError, IndexError, KeyError):
+        told = f"the numbers of the tensor {tensor.name!r} do not fit its shape"
+        raise ImportProblem(told) from None
+
+
+def _kinds() -> frozenset[int]:
+    from onnx import TensorProto as T
+
+    return frozenset(
+        (T.FLOAT, T.FLOAT16, T.DOUBLE, T.INT64, T.INT32, T.INT16, T.INT8, T.UINT8, T.BOOL)
+    )
+
+
+def _port(value: Any) -> Port:
+    from onnx import TensorProto
+
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or kind.elem_type != TensorProto.FLOAT:
+        raise ImportProblem(f"the input {value.name!r} is no tensor of float32")
+    if not kind.HasField("shape"):
+        raise ImportProblem(f"nothing is said of the shape of the input {value.name!r}")
+    return Port(value.name, tuple(_dim(d) for d in kind.shape.dim))
+
+
+def _dim(dim: Any) -> int | str | None:
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return dim.dim_param or None
+
+
+# --- operations ---------------------------------------------------------------------------------
+
+
+def _operation(node: Any) -> Operation:
+    if node.domain not in _DOMAINS:
+        raise ImportProblem(
+            f"node {node.name!r} is of the operator set {node.domain!r}, which is not ONNX's own"
+        )
+    attributes: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.name in attributes:
+            raise ImportProblem(f"node {node.name!r} has two attributes {attribute.name!r}")
+        attributes[attribute.name] = _attribute(attribute, node)
+    return Operation(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes)
+
+
+def _attribute(attribute: Any, node: Any) -> Any:
+    from onnx import AttributeProto as A
+
+    kind = attribute.type or _guessed(attribute)
+    if kind == A.FLOAT:
+        return _float(attribute.f, attribute, node)
+    if kind == A.FLOATS:
+        return tuple(_float(value, attribute, node) for value in attribute.floats)
+    if kind == A.INT:
+        return int(attribute.i)
+    if kind == A.INTS:
+        return tuple(map(int, attribute.ints))
+    if kind == A.STRING:
+        return attribute.s.decode("utf-8", "replace")
+    if kind == A.TENSOR:
+        return attribute.t
+    return NotImplemented  # sub-graphs and the like: whoever reads it refuses
+
+
+def _guessed(attribute: Any) -> int:
+    """Files from before attributes had a type say it by what is there."""
+    from onnx import AttributeProto as A
+
+    for place, kind in (("f", A.FLOAT), ("i", A.INT), ("s", A.STRING), ("t", A.TENSOR)):
+        if attribute.HasField(place):
+            return int(kind)
+    return int(A.INTS if attribute.ints else A.FLOATS)
+
+
+def _float(value: float, attribute: Any, node: Any) -> float:
+    """The file's float32 in as few digits as tell it from others: 1e-05, not 9.99999974e-06."""
+    if not math.isfinite(value):
+        raise ImportProblem(f"{attribute.name!r} of node {node.name!r} is not finite")
+    return short(value)
+
+
+def short(value: float) -> float:
+    """The shortest decimal within one unit in the last place of a float32."""
+    for digits in range(1, 9):
+        near = float(f"{value:.{digits}g}")
+        if abs(near - value) <= abs(value) * _LAST_PLACE:
+            return near
+    return float(str(numpy.float32(value)))
+
+
+def _check_ends(inputs: tuple[Port, ...], outputs: tuple[str, ...]) -> None:
+    names = [port.name for port in inputs]
+    if not inputs:
+        raise ImportProblem("it has no input")
+    if not all(names) or len(set(names)) < len(names):
+        raise ImportProblem("its inputs have no names, or one name twice")
+    if not outputs or not all(outputs) or len(set(outputs)) < len(outputs):
+        raise ImportProblem("its outputs have no names, or one name twice")
+
+
+def _live(operations: list[Operation], outputs: tuple[str, ...]) -> tuple[Operation, ...]:
+    """Those that outputs are computed from; no name may be given twice."""
+    makers: dict[str, Operation] = {}
+    for operation in operations:
+        for name in filter(None, operation.outputs):
+            if name in makers:
+                raise ImportProblem(f"{makers[name]} and {operation} both give {name!r}")
+            makers[name] = operation
+    needed: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            if name in makers:
+                waiting.extend(filter(None, makers[name].inputs))
+    return tuple(op for op in operations if needed.intersection(op.outputs))
+
+
+def _check_order(
+    operations: tuple[Operation, ...], known: set[str], outputs: tuple[str, ...]
+) -> None:
+    for operation in operations:
+        for name in filter(None, operation.inputs):
+            if name not in known:
+                raise ImportProblem(f"{operation} reads {name!r}, which nothing before it gives")
+        for name in filter(None, operation.outputs):
+            if name in known:
+                raise ImportProblem(f"{operation} gives {name!r}, which is there already")
+            known.add(name)
+    for name in outputs:
+        if name not in known:
+            raise ImportProblem(f"nothing gives its output {name!r}")
+
+
+def _readers(model: Model) -> dict[str, int]:
+    return _counted([*_reads(model), *model.outputs])
+
+
+def _reads(model: Model) -> Iterator[str]:
+    for operation in model.operations:
+        yield from operation.inputs
+
+
+def _counted(names: list[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts

@@ -1,0 +1,1 @@
+"""PyTorch modules as text: traced with ``torch.export``, recognised, named, proven."""

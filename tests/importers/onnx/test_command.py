@@ -1,0 +1,101 @@
+"""``cnndsl import onnx``: two files or none, and one sentence when it fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import cnndsl
+from cnndsl.cli import import_files
+from tests.cli.runner import cnndsl as run
+from tests.importers.onnx.models import Sketch, exported
+
+TEXT = "net Tiny: [3, H, W] = a: conv(4, 3) -> bn -> relu -> gap -> flatten -> fc: linear(2)"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(exported(TEXT))
+    return path
+
+
+def test_text_and_weights_are_written(model: Path) -> None:
+    text = model.with_suffix(".cnn")
+    found = run("import", "onnx", str(model), "-o", str(text))
+    assert (found.code, found.err) == (0, "")
+    assert "largest difference to onnxruntime" in found.out
+    assert run("check", str(text)).code == 0
+    alone = cnndsl.load(str(text.with_suffix(".safetensors")))
+    assert alone.net().params == cnndsl.loads(TEXT).net().params
+    assert sorted(os.listdir(model.parent)) == ["tiny.cnn", "tiny.onnx", "tiny.safetensors"]
+
+
+def test_without_a_name_the_text_goes_to_stdout(model: Path) -> None:
+    found = run("import", "onnx", str(model))
+    assert found.code == 0 and cnndsl.loads(found.out).net().ok
+    assert os.listdir(model.parent) == ["tiny.onnx"]
+
+
+def test_files_that_exist_stay(model: Path) -> None:
+    weights = model.with_suffix(".safetensors")
+    weights.write_text("mine")
+    found = run("import", "onnx", str(model), "-o", str(model.with_suffix(".cnn")))
+    assert found.code == 2 and "--force" in found.err
+    assert weights.read_text() == "mine" and not model.with_suffix(".cnn").exists()
+
+
+def test_one_that_cannot_be_written_leaves_the_other_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, weights = tmp_path / "a.cnn", tmp_path / "a.safetensors"
+    replace = os.replace
+
+    def failing(source: str, target: str) -> None:
+        if str(target).endswith(".cnn"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    for before in (None, b"old"):
+        if before is not None:
+            weights.write_bytes(before)
+        with pytest.raises(import_files.Failure, match="no space left"):
+            import_files.write_both(str(text), "new", str(weights), b"new", force=True)
+        assert (weights.read_bytes() if weights.exists() else None) == before
+        assert not text.exists() and len(os.listdir(tmp_path)) == (before is not None)
+
+
+def test_what_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "evil.onnx"
+    s = Sketch()
+    path.write_bytes(s.bytes(s.node("Softplus", "x", name="\x1b[2Jact\u202e")))
+    found = run("import", "onnx", str(path), "-o", str(tmp_path / "net.cnn"))
+    assert found.code == 2 and "Softplus" in found.err and found.err.count("\n") == 1
+    assert "\x1b" not in found.err and "\u202e" not in found.err
+    assert os.listdir(tmp_path) == ["evil.onnx"]
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x08\x08", exported(TEXT)[:-300]])
+def test_what_is_no_model_is_told(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(data)
+    found = run("import", "onnx", str(path))
+    assert found.code == 2 and found.err.startswith("error: ") and not found.out
+
+
+def test_weights_in_other_files_are_not_opened(tmp_path: Path) -> None:
+    import onnx
+
+    proto = onnx.ModelProto()
+    proto.ParseFromString(exported(TEXT))
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    path = tmp_path / "x.onnx"
+    path.write_bytes(proto.SerializeToString())
+    found = run("import", "onnx", str(path))
+    assert found.code == 2 and "another file" in found.err
