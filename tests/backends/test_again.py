@@ -241,3 +241,37 @@ def test_a_block_may_have_children_named_like_parts_of_noise() -> None:
     model = build(text).train()
     assert isinstance(model.draw, nn.Conv2d) and model.x.draw.draw is model._draw
     assert model(image()).shape == image().shape
+
+
+IN_A_HEAD = """
+net N: [3, H, W] =
+  x: conv(3, 3) -> emit[train] a: (s: tanh -> y: (conv(3, 1) -> bn) -> z: conv(3, 1))
+  -> again a.y -> again x
+"""
+PARTLY = """
+net N: [3, H, W] =
+  u: (a: conv(3, 3) @p -> b: conv(3, 1)) -> emit[train] e: (r: relu) -> p -> again u
+"""
+
+
+@pytest.mark.parametrize("text", [IN_A_HEAD, PARTLY], ids=["head", "partly"])
+@pytest.mark.parametrize("train", [False, True])
+def test_what_only_training_runs_may_run_again_in_eval_mode(text: str, train: bool) -> None:
+    """Each step of the graph, called by hand with the module of its path, gives the results."""
+    net = cnndsl.loads(text).net()
+    assert net.ok, net.diagnostics
+    model = net.compile(optimize=0).double().train(train)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.0
+    values: dict[int, Any] = {}
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    for node in net.graph:
+        given = [values[i] for i in node.inputs]
+        values[node.id] = model.get_submodule(node.path)(*given) if given else x
+    found = model(x)
+    for output in net.graph.outputs:
+        if train or not output.train:
+            torch.testing.assert_close(getattr(found, output.name), values[output.node])
+        else:
+            assert getattr(found, output.name) is None

@@ -82,6 +82,7 @@ class _Planner:
     def scope(self, path: str, nodes: Sequence[Node]) -> Scope:
         """The steps of one namespace's nodes, children grouped."""
         scope = Scope(path)
+        resting = self._trains(nodes)  # then its own call is marked so, and nothing inside
         made = {node.id for node in nodes}
         scope.inputs = list(
             dict.fromkeys(i for node in nodes for i in node.inputs if i not in made)
@@ -93,10 +94,11 @@ class _Planner:
                 inner = self.scope(child, members)
                 starting = self.units.setdefault(members[0].path, [])
                 insort(starting, Unit(inner, members), key=_preference)
-                scope.steps.append(self._call(inner, members))
+                train = not resting and self._trains(members)
+                scope.steps.append(Step(inner.inputs, inner.outputs, scope=inner, train=train))
             else:
                 levels = path.count(".") + 1 if path else 0
-                scope.steps.extend(self._here(members, DEEPEST - levels))
+                scope.steps.extend(self._here(members, DEEPEST - levels, resting))
         scope.depth += max((step.scope.depth for step in scope.steps if step.scope), default=0)
         self._release(scope)
         return scope
@@ -114,20 +116,24 @@ class _Planner:
         end = space.find(".", start)
         return space if end < 0 else space[:end]
 
-    def _call(self, scope: Scope, nodes: Sequence[Node]) -> Step:
-        return Step(scope.inputs, scope.outputs, scope=scope, train=self._trains(nodes))
-
     def _trains(self, nodes: Sequence[Node]) -> bool:
         """Whether nothing of it runs in eval mode."""
         return not any(node.id in self.running for node in nodes)
 
-    def _here(self, nodes: Sequence[Node], room: int) -> Iterator[Step]:
+    def _modes(self, nodes: Sequence[Node]) -> list[bool]:
+        """Which of them run in eval mode, when any does: then not all steps of their unit may."""
+        running = [node.id in self.running for node in nodes]
+        return running if any(running) else [True] * len(nodes)
+
+    def _here(self, nodes: Sequence[Node], room: int, resting: bool) -> Iterator[Step]:
         """Calls of nodes one by one, or of units that they repeat, up to ``room`` levels deep."""
         at = 0
         while at < len(nodes):
             node = nodes[at]
             step, count = self._repetition(nodes, at, room) if node.again else (None, 1)
-            yield step or Step(list(node.inputs), [node.id], node=node, train=self._trains([node]))
+            step = step or Step(list(node.inputs), [node.id], node=node)
+            step.train = not resting and self._trains(nodes[at : at + count])
+            yield step
             at += count
 
     def _repetition(self, nodes: Sequence[Node], at: int, room: int) -> tuple[Step | None, int]:
@@ -145,14 +151,14 @@ class _Planner:
     def _repeated(self, unit: Unit, nodes: Sequence[Node]) -> Step | None:
         """The call of ``unit`` that does what ``nodes`` do, if there is one."""
         wires = self._wires(unit, nodes)
-        if wires is None:
+        if wires is None or self._modes(unit.nodes) != self._modes(nodes):
             return None
         scope = unit.scope
         given = {wires[i] for i in scope.outputs}
         if any(self._leaves(n.id, nodes[-1].id) and n.id not in given for n in nodes):
             return None
         reads, writes = ([wires[i] for i in ids] for ids in (scope.inputs, scope.outputs))
-        return Step(reads, writes, scope=scope, repeats=True, train=self._trains(nodes))
+        return Step(reads, writes, scope=scope, repeats=True)
 
     def _wires(self, unit: Unit, nodes: Sequence[Node]) -> dict[int, int] | None:
         """Which wire is now what each wire of ``unit`` was, if ``nodes`` do what it does."""
