@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -9,19 +10,40 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What systems of files answer that have no second names: exFAT, shares of Windows."""
+
 
 def replace(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Replaces a file, or makes it: at every moment it holds the old content or the new.
 
     Keeps the mode of a file that was there; a link keeps pointing where it did.
-    Raises OSError.
+    Raises OSError, for a pipe or a device too: `/dev/null` must not become a file.
     """
-    _write(Path(os.path.realpath(path)), data, os.replace)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    _write(target, data, os.replace)
 
 
 def create(path: str | os.PathLike[str], data: bytes) -> None:
     """Makes a file that must not exist, whole or not at all; FileExistsError when it does."""
-    _write(Path(path), data, os.link)
+    _write(Path(path), data, _move_to_free)
+
+
+def _move_to_free(temporary: str, target: Path) -> None:
+    """Gives a file a name that nothing has, as ``os.link`` does at once where there are links."""
+    try:
+        os.link(temporary, target)
+    except OSError as problem:
+        if problem.errno not in NO_LINKS:
+            raise
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(target)
+            raise
 
 
 def _write(target: Path, data: bytes | memoryview, move: Callable[[str, Path], object]) -> None:

@@ -55,7 +55,9 @@ def inspect(path: str | os.PathLike[str]) -> Contents:
         with _open(path) as (file, size):
             found = _header(file, size)
         return Contents(found.specs, found.metadata)
-    return read(path).contents
+    from cnndsl.checkpoints import pickled
+
+    return Contents({name: spec_of(t, name) for name, t in pickled.load(path).items()})
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -63,7 +65,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     if _is_pickle(path):
         from cnndsl.checkpoints import pickled
 
-        return Checkpoint({name: t.clone() for name, t in pickled.load(path).items()})
+        return Checkpoint(pickled.owned(pickled.load(path)))
     with _open(path) as (file, size):
         found = _header(file, size)
         tensors = {

@@ -103,7 +103,9 @@ def _entry(name: str, entry: object) -> tuple[Spec, Place]:
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or not isinstance(shape, list) or not isinstance(offsets, list):
         raise WeightsError(f"`{escape(name, 80)}` is not described as a tensor is")
-    spec = checked(name, DTYPES.get(code, code), shape)
+    if code not in DTYPES:  # PyTorch's names of them are none of this format's
+        raise WeightsError(f"`{escape(name, 80)}` holds {escape(code, 40)} numbers: not supported")
+    spec = checked(name, DTYPES[code], shape)
     if len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
         raise WeightsError(f"`{escape(name)}` lies nowhere")
     place = Place(*offsets)

@@ -136,10 +136,14 @@ def _align(graph: Graph, found: Match, usable: set[str]) -> None:
 def _take(found: Match, mine: Module, theirs: Module, free: Mapping[str, Spec]) -> None:
     for own, key in mine.keys.items():
         name = theirs.keys[own]
-        fits = found.slots[key].shape == found.specs[name].shape
+        fits = _suits(found.slots[key], found.specs[name])
         (found.sources if fits else found.differ)[key] = name
     counter, foreign = _beside(mine, COUNTER), _beside(theirs, COUNTER)
-    if counter in found.slots and foreign in free:
+    if (
+        counter in found.slots
+        and foreign in free
+        and _suits(found.slots[counter], found.specs[foreign])
+    ):
         found.sources[counter] = foreign
 
 

@@ -38,6 +38,26 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return tensors
 
 
+def owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors in memory of their own, which no later change of the file reaches.
+
+    Tensors that share their memory share it still: a thousand names for one piece of the file
+    must not take a thousand times its size.
+    """
+    import torch
+
+    copies: dict[tuple[int, int], torch.UntypedStorage] = {}
+    found: dict[str, Tensor] = {}
+    for name, t in tensors.items():
+        piece = t.untyped_storage()
+        place = piece.data_ptr(), piece.nbytes()
+        if place not in copies:
+            copies[place] = piece.clone()
+        empty = torch.empty(0, dtype=t.dtype)
+        found[name] = empty.set_(copies[place], t.storage_offset(), t.shape, t.stride())
+    return found
+
+
 def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
     """The parts of a zip file, None for an older file; WeightsError for what is no PyTorch's.
 
@@ -66,10 +86,10 @@ def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
 def _check_sizes(tensors: Mapping[str, Tensor], parts: Iterable[zipfile.ZipInfo]) -> None:
     """Every piece of memory is one part: none reaches into what stands behind it in the file."""
     pieces = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors.values()
+        (t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) for t in tensors.values()
     }
     sizes = Counter(part.file_size for part in parts)
-    if Counter(size for size in pieces.values() if size) - sizes:
+    if Counter(size for _, size in pieces if size) - sizes:
         raise WeightsError("its tensors are longer than their parts of the file")
 
 
@@ -129,7 +149,7 @@ def _tensor(name: str, value: Tensor) -> Tensor:
     import torch
 
     spec = checked(name, str(value.dtype).removeprefix("torch."), tuple(value.shape))
-    if value.layout != torch.strided or value.device.type != "cpu":
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_neg():
         raise WeightsError(f"`{escape(name)}` is not a tensor of plain numbers")
     held = value.untyped_storage().nbytes() // value.element_size()
     if spec.numbers > held:  # one number seen a trillion times is no weight

@@ -110,17 +110,23 @@ def _by_lead(wanted: Sequence[Module], given: Sequence[Module]) -> Alignment | N
     first = wanted[0].name
     leads = [("", name[: -len(first)]) for name in known if name.endswith(f".{first}")]
     leads += [(first[: -len(name)], "") for name in known if first.endswith(f".{name}")]
-    fitting = []
-    for ours, theirs in leads:
-        names = [
-            known.get(theirs + module.name.removeprefix(ours))
-            for module in wanted
-            if module.name.startswith(ours)
-        ]
-        pairs = [(m, t) for m, t in zip(wanted, names, strict=False) if t is not None]
-        if len(pairs) == len(wanted) and all(m.alike(t) for m, t in pairs):
-            fitting.append(pairs)
+    tried = (_led(wanted, known, ours, theirs) for ours, theirs in leads)
+    fitting = [pairs for pairs in tried if pairs is not None]
     return Alignment(fitting[0]) if len(fitting) == 1 else None
+
+
+def _led(
+    wanted: Sequence[Module], known: Mapping[str, Module], ours: str, theirs: str
+) -> list[tuple[Module, Module]] | None:
+    """Each module with its like behind the other lead; a file may have many leads, so that one
+    is given up at the first module that it lacks."""
+    pairs = []
+    for module in wanted:
+        foreign = known.get(theirs + module.name.removeprefix(ours))
+        if not module.name.startswith(ours) or foreign is None or not module.alike(foreign):
+            return None
+        pairs.append((module, foreign))
+    return pairs
 
 
 def _by_shape(wanted: Sequence[Module], given: Sequence[Module]) -> Alignment | None:

@@ -139,12 +139,14 @@ def claim(output: str, force: bool, what: str, suffix: str, is_ours: Callable[[s
             raise Failure(f"{what} is no text for a screen: redirect stdout, or give -o a name")
         return
     path = Path(output)
-    if path.is_dir():
+    if not path.name or path.is_dir():
         raise Failure(f"cannot write {output}: is a directory")
     if path.suffix != suffix:
         raise Failure(f"-o writes {what}: call it {path.with_suffix(suffix)}")
     if not path.parent.is_dir():
         raise Failure(f"cannot write {output}: no such folder")
+    if path.exists() and not path.is_file():
+        raise Failure(f"cannot write {output}: not a regular file")
     if path.exists() and not force and not is_ours(output):
         raise Failure(f"{output} exists and was not written by cnndsl: --force replaces it")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ ENDING = ".cnn"
 def weights_beside(output: str) -> str:
     """Where the weights of ``net.cnn`` go: ``net.safetensors``. Failure for another ending."""
     path = Path(output)
+    if not path.name:
+        raise Failure("-o writes text and weights: give it a name, such as net.cnn")
     if path.suffix != ENDING:
         raise Failure(f"-o writes text and weights: call it {path.with_suffix(ENDING)}")
     return str(path.with_suffix(".safetensors"))
@@ -53,7 +56,7 @@ def write_both(text_path: str, text: str, weights_path: str, weights: bytes, for
                     os.unlink(kept)
     except FileExistsError as problem:
         raise Failure(
-            f"{problem.filename2 or text_path} exists already: nothing was written"
+            f"{problem.filename2 or problem.filename} exists already: nothing was written"
         ) from problem
     except OSError as problem:
         raise Failure(f"cannot write {text_path} and its weights: {words(problem)}") from problem
@@ -66,8 +69,22 @@ def _kept(path: str) -> str | None:
         return None
     folder = tempfile.mkdtemp(prefix=".cnndsl-", dir=os.path.dirname(target))
     os.rmdir(folder)
-    os.link(target, folder)
+    try:
+        os.link(target, folder)
+    except OSError as problem:
+        if problem.errno not in files.NO_LINKS:
+            raise
+        _copy(target, folder)
     return folder
+
+
+def _copy(target: str, new: str) -> None:
+    try:
+        shutil.copy2(target, new)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 def _undo(path: str, kept: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from cnndsl.diagnostics.display import escape
 from cnndsl.limits import Limits
 
 _UNCLEAR = "side by side and of one shape: look which is which, then take away `#? `"
+_LONGEST = 200  # of a first line: a file that something else wrote may be one line
 
 
 @click.command("map")
@@ -60,9 +62,11 @@ def command(
 
 
 def _is_ours(output: str) -> bool:
+    if not os.path.isfile(output):  # a pipe nobody writes to would be waited for
+        return False
     try:
         with open(output, "rb") as file:
-            return file.readline().strip() == rules.HEADING.encode()
+            return file.readline(_LONGEST).strip() == rules.HEADING.encode()
     except OSError:
         return False
 

@@ -8,6 +8,7 @@ them free. The model carries its own ``.cnn`` text. Heads emitted in training ar
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -177,5 +178,7 @@ def _value(value: Any) -> str:
 
 def is_ours(path: str) -> bool:
     """Whether cnndsl wrote this file; the libraries are not asked."""
+    if not os.path.isfile(path):  # a pipe nobody writes to would be waited for
+        return False
     with open(path, "rb") as file:
         return MARK in file.read(32)

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from cnndsl.backends.torch.module import Network
 
 BATCHES = (1, 3)
-_FROM, _STEP = (
-    33,
-    14,
-)  # sizes to run on: large enough to have an inside, and odd where that is valid
+# Sizes to run on: large enough to have an inside, and odd where that is valid.
+_FROM, _STEP = 33, 14
 _LARGEST = 2**28  # numbers of one input: a gigabyte of float32
 _SLACK, _FLOOR = 8, 4
 """An error may be this many times PyTorch's own, or so many units of rounding of the result.
@@ -143,7 +141,7 @@ def _compared(got: Any, plain: Tensor, true: Tensor) -> float | None:
     """
     import torch
 
-    from cnndsl.engines.accuracy import error, floor
+    from cnndsl.engines.accuracy import error
 
     if got.shape != plain.shape or got.dtype != torch.float32:
         return None
@@ -151,7 +149,8 @@ def _compared(got: Any, plain: Tensor, true: Tensor) -> float | None:
     if not usual.any() or not torch.equal(got[~usual].nan_to_num(), plain[~usual].nan_to_num()):
         return None
     got, plain, true = got[usual], plain[usual], true[usual]
-    if not error(got, true) <= _SLACK * error(plain, true) + _FLOOR * floor(true):
+    unit = float(torch.finfo(torch.float32).eps * true.abs().max())
+    if not error(got, true) <= _SLACK * error(plain, true) + _FLOOR * unit:
         return None  # also where a number of ``got`` is not finite
     return float((got - plain).abs().max())
 

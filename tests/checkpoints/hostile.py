@@ -93,6 +93,8 @@ def _lying() -> Iterator[tuple[str, bytes]]:
     yield "one word more", _tensor(more=1)
     yield "a kind of numbers that is none", _tensor(dtype="F33")
     yield "a kind that is a list", _tensor(dtype=["F32"])
+    kind = {"dtype": "float32", "shape": [2], "data_offsets": [0, 2]}
+    yield "a kind as PyTorch calls it", safetensors({"a.weight": kind}, b"xx")
     yield "a kind we do not know", _tensor(dtype="F8_E4M3", data_offsets=[0, 4])
 
 

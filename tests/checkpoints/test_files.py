@@ -104,6 +104,21 @@ def test_files_of_pytorch(old: bool, tmp_path: Path) -> None:
         assert files.inspect(path).specs["view"].shape == (2, 3)
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_many_names_of_one_piece_take_it_once(
+    old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, piece = tmp_path / "w.pt", torch.arange(6.0)
+    state = {f"a{n}": piece[n:] for n in range(4)} | {"turned": piece.reshape(2, 3).t()}
+    torch.save(state, path, _use_new_zipfile_serialization=not old)
+    found = files.read(path).tensors
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    assert len({value.untyped_storage().data_ptr() for value in found.values()}) == 1
+    for kind in (Tensor, torch.UntypedStorage):
+        monkeypatch.setattr(kind, "clone", None)
+    assert list(files.inspect(path).specs) == list(state)  # copies nothing at all
+
+
 def test_what_is_taken_out_of_a_pickle_is_not_the_file_s(tmp_path: Path) -> None:
     """A file is mapped while it is read; what is read must not change with it."""
     path = tmp_path / "w.pt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 import torch
@@ -149,6 +150,26 @@ def test_a_state_dict_of_numbered_modules(file: str, net: str) -> None:
     assert any("by structure" in line for line in lines(found))
     renamed = match(graph, flat, Rules(proposed(found)), structure=False)
     assert renamed.sources == found.sources
+
+
+@pytest.mark.parametrize("odd", [Spec("int64", (5,)), Spec("float32", ())])
+def test_a_counter_that_is_none(odd: Spec) -> None:
+    """It is left alone: a file may lack the counter."""
+    graph = small().graph
+    flat, before = numbered(specs(graph))
+    counter = next(name for name, key in before.items() if key == "bn1.num_batches_tracked")
+    found = match(graph, flat | {counter: odd})
+    assert found.fits and found.sources["bn1.weight"]
+    assert found.unused == [counter] and found.spared == ["bn1.num_batches_tracked"]
+
+
+def test_many_leads() -> None:
+    """Each is given up at the first module that it lacks: not leads times modules."""
+    graph = cnndsl.loads("net T: [3, H, W] = conv(4, 3)^200\n").net().graph
+    given = {f"a{n}.0.weight": Spec("float32", (9, 9)) for n in range(20_000)}
+    start = time.process_time()
+    assert match(graph, given).aligned is None
+    assert time.process_time() - start < 2
 
 
 def test_an_order_by_the_alphabet() -> None:

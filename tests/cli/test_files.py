@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from cnndsl.checkpoints import rules
+from cnndsl.cli import exporting, import_files
 from cnndsl.cli.files import Failure, write_atomic, write_new
 from tests.cli.runner import cnndsl
 
@@ -137,3 +139,85 @@ def test_a_fix_reaches_an_imported_file(tmp_path: Path) -> None:
 def test_fix_of_stdin_goes_to_stdout() -> None:
     run = cnndsl("check", "--fix", "-", stdin=TYPO)
     assert (run.code, run.out) == (0, TYPO.replace("cnov", "conv"))
+
+
+# --- what is no file, and systems without links ----------------------------------------------
+
+
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    """As root, `-o /dev/null` would take the device away from everybody."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(Failure, match="not a regular file"):
+            write_atomic(path, b"")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+def test_pipes_are_not_asked_who_wrote_them(tmp_path: Path) -> None:
+    from cnndsl.cli import weights_map
+    from cnndsl.exporters import onnx
+
+    path = tmp_path / "pipe.onnx"
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)  # with something in it, so that nobody waits here
+    try:
+        for is_ours, text in (
+            (onnx.is_ours, onnx.MARK.ljust(32)),
+            (weights_map._is_ours, rules.HEADING.encode() + b"\n"),
+        ):
+            os.write(held, text)
+            assert not is_ours(str(path))
+            assert os.read(held, 100) == text
+        with pytest.raises(Failure, match="not a regular file"):
+            exporting.claim(str(path), True, "a model", ".onnx", onnx.is_ours)
+    finally:
+        os.close(held)
+
+
+def test_of_a_long_line_the_start_is_read(tmp_path: Path) -> None:
+    from cnndsl.cli import weights_map
+
+    path = tmp_path / "a.map"
+    for start, ours in (("", True), (" " * 9, True), ("x", False), (" " * 10_000, False)):
+        path.write_text(f"{start}{rules.HEADING}\na -> b\n")
+        assert weights_map._is_ours(str(path)) is ours
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "./"])
+def test_outputs_without_a_name(name: str) -> None:
+    with pytest.raises(Failure, match="give it a name"):
+        import_files.weights_beside(name)
+    with pytest.raises(Failure, match="cannot write"):
+        exporting.claim(name, True, "a model", ".onnx", lambda _: True)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_systems_without_links(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, weights = tmp_path / "a.cnn", tmp_path / "a.safetensors"
+    monkeypatch.setattr(os, "link", failing(OSError(number, "No links")))
+    import_files.write_both(str(text), "1", str(weights), b"1", force=False)
+    with pytest.raises(Failure, match=r"a\.safetensors exists already"):
+        import_files.write_both(str(text), "2", str(weights), b"2", force=False)
+    import_files.write_both(str(text), "3", str(weights), b"3", force=True)
+    assert (text.read_text(), weights.read_bytes()) == ("3", b"3")
+    text.unlink()
+    text.mkdir()
+    with pytest.raises(Failure, match="is a directory"):
+        import_files.write_both(str(text), "4", str(weights), b"4", force=True)
+    assert weights.read_bytes() == b"3"
+    assert sorted(os.listdir(tmp_path)) == ["a.cnn", "a.safetensors"]
+
+
+def test_a_failure_without_links_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", failing(OSError(errno.EPERM, "No links")))
+    monkeypatch.setattr(os, "replace", failing(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(Failure, match="no space left"):
+        write_new(tmp_path / "a", b"new")
+    assert os.listdir(tmp_path) == []

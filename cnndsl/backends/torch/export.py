@@ -60,17 +60,32 @@ def export(
 
 def _leave_out_heads(network: Network) -> None:
     """Modules that run in training only would be saved with their weights."""
-    kept: list[str] = []
-    heads: list[str] = []
-    for here, block in network.named_modules():
-        for call in block._calls if isinstance(block, Block) else ():
-            if call.path:
-                path = call.path if call.outside or not here else (here, *call.path)
-                (heads if call.train else kept).append(".".join(path) + ".")
+    kept, heads = (
+        [f"{path}." for path, train in _calls(network) if train is wanted]
+        for wanted in (False, True)
+    )
     for head in heads:
         # `again` may call what stands in a head from elsewhere.
         if not any(head.startswith(other) or other.startswith(head) for other in kept):
             _remove(network, head[:-1])
+
+
+def _calls(network: Network) -> set[tuple[str, bool]]:
+    """Paths of what is called, with whether that is in training only; some are both."""
+    found: set[tuple[str, bool]] = set()
+    waiting = [("", False)]
+    modules = dict(network.named_modules())
+    while waiting:
+        here, resting = waiting.pop()
+        block = modules.get(here)
+        for call in block._calls if isinstance(block, Block) else ():
+            if call.path:
+                outer = () if call.outside or not here else (here,)
+                inner = (".".join((*outer, *call.path)), resting or call.train)
+                if inner not in found:
+                    found.add(inner)
+                    waiting.append(inner)
+    return found
 
 
 def _remove(network: Network, path: str) -> None:

@@ -40,7 +40,7 @@ def _dropout(reading: Reading, op: Operation) -> Value:
         raise problem(op, "it drops values, the model is one in training")
     ratio = real(op, "ratio", 0.5)
     if reading.has(op, 1):
-        ratio = short(float(reading.floats(op, 1).reshape(-1)[0]))
+        ratio = short(reading.number(op, 1))
     return (
         reading.same(op, Dropout(ratio))
         if 0 <= ratio < 1

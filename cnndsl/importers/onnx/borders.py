@@ -16,6 +16,7 @@ from cnndsl.ops.types import FeatureMap, channels_of
 from cnndsl.ops.values import Edges
 
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+_FACTOR = 64  # the largest of an enlarging: each of its steps is looked at
 
 
 def _pad(reading: Reading, op: Operation) -> Value:
@@ -26,7 +27,7 @@ def _pad(reading: Reading, op: Operation) -> Value:
         raise problem(op, f"mode={mode}")
     value = real(op, "value", 0.0)
     if reading.has(op, 2):
-        value = float(reading.floats(op, 2).reshape(-1)[0])
+        value = reading.number(op, 2)
     (n, c, top, left), (n2, c2, bottom, right) = amounts[:4], amounts[4:]
     if n or n2:
         raise problem(op, "it adds samples to the batch")
@@ -71,8 +72,9 @@ def _resize(reading: Reading, op: Operation) -> Value:
     kind = reading.network.type(step)
     assert isinstance(kind, FeatureMap)
     factors = _factors(reading, op, kind)
-    if any(factor < 1 or factor != int(factor) for factor in factors):
-        raise problem(op, f"it resizes by {factors[0]:g} and {factors[1]:g}, not by whole numbers")
+    if any(not 1 <= factor <= _FACTOR or factor != int(factor) for factor in factors):
+        told = f"it resizes by {factors[0]:g} and {factors[1]:g}"
+        raise problem(op, f"{told}, not by whole numbers up to {_FACTOR}")
     down, right = map(int, factors)
     return reading.layer(op, Upsample((down, right), *_way(op, (down, right))), [step])
 
@@ -96,7 +98,7 @@ def _from_sizes(op: Operation, kind: FeatureMap, sizes: list[Any]) -> tuple[floa
     found = []
     for size, wanted in zip((kind.height, kind.width), sizes[-2:], strict=False):
         assert isinstance(size, int | Size)
-        factor = next((k for k in range(1, 65) if times(size, k) == wanted), 0)
+        factor = next((k for k in range(1, _FACTOR + 1) if times(size, k) == wanted), 0)
         if not factor:
             raise problem(op, f"it resizes {size} to {wanted}, which is no whole factor")
         found.append(factor)

@@ -15,7 +15,7 @@ import numpy
 from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx import views
 from cnndsl.importers.onnx.attributes import integer, integers, problem, reals, tensor
-from cnndsl.importers.onnx.model import ELEMENTS, Operation, array
+from cnndsl.importers.onnx.model import ELEMENTS, RANK, Operation
 from cnndsl.importers.onnx.reading import Constant, Reading, Value, Wire
 from cnndsl.importers.onnx.views import NoView
 from cnndsl.ops.sizes import Size, SizeTooComplex, floordiv, plus, times
@@ -110,7 +110,7 @@ def _filled(reading: Reading, op: Operation) -> Any:
     shape = reading.numbers(op, 0)
     if any(size < 0 for size in shape) or prod(shape) > ELEMENTS:
         raise problem(op, f"a constant of the shape {list(shape)}")
-    value = array(op.attributes["value"]) if "value" in op.attributes else numpy.zeros(1, "f4")
+    value = tensor(op, "value") if "value" in op.attributes else numpy.zeros(1, "f4")
     return numpy.broadcast_to(value.reshape(()), shape)
 
 
@@ -140,8 +140,14 @@ def _reshaped(reading: Reading, op: Operation) -> Any:
 
 def _axes(reading: Reading, op: Operation) -> tuple[int, ...] | None:
     if "axes" in op.attributes:
-        return integers(op, "axes", None)
-    return reading.numbers(op, 1) if reading.has(op, 1) else None
+        axes = integers(op, "axes", None)
+    elif reading.has(op, 1):
+        axes = reading.numbers(op, 1)
+    else:
+        return None
+    if len(axes) > RANK:
+        raise problem(op, f"it names {len(axes)} axes, more than {RANK}")
+    return axes
 
 
 def _unsqueezed(reading: Reading, op: Operation) -> Any:

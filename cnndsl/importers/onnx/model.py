@@ -7,8 +7,9 @@ of the import meets well-formed operations only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy
@@ -22,7 +23,9 @@ FILE_BYTES = 2**31 - 1
 ELEMENTS = 2**29
 """Numbers that the weights of a model may have together."""
 
-_RANK = 8
+RANK = 8
+"""Axes that a tensor may have."""
+
 _LAST_PLACE = 2.0**-23
 _DOMAINS = ("", "ai.onnx")
 _OLDEST = 1
@@ -79,15 +82,17 @@ def read_model(data: bytes, limits: Limits) -> tuple[Model, Any]:
     graph = proto.graph
     if len(graph.node) > limits.nodes:
         raise ImportProblem(f"more than {limits.nodes:,} nodes")
+    _check_strings(proto)
     constants = _constants(graph)
     inputs = tuple(_port(value) for value in graph.input if value.name not in constants)
     outputs = tuple(value.name for value in graph.output)
     _check_ends(inputs, outputs)
     operations = _live([_operation(node) for node in graph.node], outputs)
     _check_order(operations, {*constants, *(port.name for port in inputs)}, outputs)
-    _strip(proto)
-    model = Model(graph.name, opset, operations, constants, inputs, outputs)
-    return Model(**{**vars(model), "readers": _readers(model)}), proto
+    readers = _readers(operations, outputs)
+    constants = {name: tensor for name, tensor in constants.items() if name in readers}
+    _strip(proto, operations, {*constants, *(port.name for port in inputs)})
+    return Model(graph.name, opset, operations, constants, inputs, outputs, readers), proto
 
 
 def _parsed(data: bytes) -> Any:
@@ -120,13 +125,42 @@ def _opset(proto: Any) -> int:
     return int(opset)
 
 
-def _strip(proto: Any) -> None:
-    """Leaves what was looked at: the runtime that is the reference gets nothing else to read."""
+def _check_strings(proto: Any) -> None:
+    """Protocol buffers give what is no UTF-8 as bytes."""
+    graph = proto.graph
+    found = [graph.name, *(entry.domain for entry in proto.opset_import)]
+    for node in graph.node:
+        found += (node.name, node.op_type, node.domain, *node.input, *node.output)
+        found += (attribute.name for attribute in node.attribute)
+    found += (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.output):
+        found += (value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim))
+    for name in found:
+        if not isinstance(name, str):
+            raise ImportProblem(f"the name {name!r} in it is no UTF-8")
+
+
+def _strip(proto: Any, operations: tuple[Operation, ...], given: set[str]) -> None:
+    """Leaves what was looked at: the runtime that is the reference gets nothing else to read.
+
+    It would also run what no output needs, and open the files that unread weights name.
+    """
+    live = {name for operation in operations for name in operation.outputs if name}
+    _keep(proto.graph.node, lambda node: not live.isdisjoint(node.output))
+    _keep(proto.graph.initializer, lambda tensor: tensor.name in given)
+    _keep(proto.graph.input, lambda value: value.name in given)
     for place in ("functions", "training_info", "metadata_props", "configuration"):
         if place in proto.DESCRIPTOR.fields_by_name:
             proto.ClearField(place)
     for place in ("value_info", "quantization_annotation", "sparse_initializer"):
         proto.graph.ClearField(place)
+
+
+def _keep(messages: Any, wanted: Callable[[Any], bool]) -> None:
+    """Takes the others out of a repeated field, in linear time and without copying weights."""
+    count = sum(map(wanted, messages))
+    messages.sort(key=lambda message: not wanted(message))
+    del messages[count:]
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -140,6 +174,7 @@ def _constants(graph: Any) -> dict[str, Any]:
     for tensor in graph.initializer:
         if not tensor.name or tensor.name in constants:
             raise ImportProblem(f"two of its weights are called {tensor.name!r}")
+        _check_inside(tensor)
         total += _count(tensor)
         if total > ELEMENTS:
             raise ImportProblem(f"its weights have more than {ELEMENTS:,} numbers")
@@ -149,20 +184,26 @@ def _constants(graph: Any) -> dict[str, Any]:
 
 def _count(tensor: Any) -> int:
     dims = list(tensor.dims)
-    if len(dims) > _RANK or any(d < 0 for d in dims):
-        raise ImportProblem(f"the tensor {tensor.name!r} has the shape {dims[:_RANK]}")
+    if len(dims) > RANK or any(d < 0 for d in dims):
+        raise ImportProblem(f"the tensor {tensor.name!r} has the shape {dims[:RANK]}")
     return math.prod(dims)
 
 
-def array(tensor: Any) -> Any:
-    """The numbers of one of ONNX's tensors, checked against its shape; ImportProblem."""
-    from onnx import TensorProto, numpy_helper
+def _check_inside(tensor: Any) -> None:
+    from onnx import TensorProto
 
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         raise ImportProblem(
             f"the tensor {tensor.name!r} is kept in another file, which is not opened: "
             "save the model as one file"
         )
+
+
+def array(tensor: Any) -> Any:
+    """The numbers of one of ONNX's tensors, checked against its shape; ImportProblem."""
+    from onnx import numpy_helper
+
+    _check_inside(tensor)
     if _count(tensor) > ELEMENTS:
         raise ImportProblem(f"the tensor {tensor.name!r} is too large")
     if tensor.data_type not in _kinds():
@@ -305,17 +346,8 @@ def _check_order(
             raise ImportProblem(f"nothing gives its output {name!r}")
 
 
-def _readers(model: Model) -> dict[str, int]:
-    return _counted([*_reads(model), *model.outputs])
-
-
-def _reads(model: Model) -> Iterator[str]:
-    for operation in model.operations:
-        yield from operation.inputs
-
-
-def _counted(names: list[str]) -> dict[str, int]:
+def _readers(operations: tuple[Operation, ...], outputs: tuple[str, ...]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for name in names:
+    for name in chain(*(operation.inputs for operation in operations), outputs):
         counts[name] = counts.get(name, 0) + 1
     return counts

@@ -41,7 +41,9 @@ def hint_of(op: Operation) -> str:
     found = found.rstrip(_ENDS)
     own = own_name(op)
     deeper = own and not _SEPARATED.search(found) and _SEPARATED.search(own)
-    return own if deeper or not _says(found, op) else found
+    # `conv1` says little as a node's name and everything as that of `conv1.weight`.
+    keyed = any(name.startswith(f"{found}.") for name in given) and not _NOTHING.fullmatch(found)
+    return own if deeper or not (_says(found, op) or (found and keyed)) else found
 
 
 def _shared(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:

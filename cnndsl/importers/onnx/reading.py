@@ -126,6 +126,13 @@ class Reading:
             raise problem(op, f"its input {place + 1} has no numbers that are weights")
         return found
 
+    def number(self, op: Operation, place: int) -> float:
+        """An input that is one finite number."""
+        found = self.floats(op, place)
+        if found.size != 1 or not numpy.isfinite(found).all():
+            raise problem(op, f"its input {place + 1} is not one finite number")
+        return float(found.reshape(()))
+
     def spend(self, elements: int) -> None:
         """Charges for numbers that are computed; ImportProblem past the limit."""
         self.budget -= elements

@@ -90,6 +90,9 @@ def _read(reading: Reading, op: Operation) -> None:
         found = folding.fold(reading, op) or _applied(reading, op)
     except (RuleError, NoView) as why:
         raise problem(op, str(why)) from why
+    for name in op.outputs[len(found) :]:
+        if name in reading.model.readers:
+            raise problem(op, f"its output {name!r} is used")
     for name, value in zip(op.outputs, found, strict=False):
         reading.values[name] = value
 
@@ -98,6 +101,8 @@ def _applied(reading: Reading, op: Operation) -> list[Constant | Wire]:
     rule = RULES.get(op.kind)
     if rule is None:
         raise problem(op, "there is no layer for it")
+    if not op.inputs:
+        raise problem(op, "it has no inputs")
     found = rule(reading, op)
     return found if isinstance(found, list) else [found]
 

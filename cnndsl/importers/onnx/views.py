@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+from cnndsl.importers.onnx.model import RANK
 from cnndsl.ops.sizes import Dim, Size, times
 from cnndsl.ops.types import FeatureMap, Type, Vector
 
@@ -103,6 +104,8 @@ def squeeze(view: View, axes: Sequence[int] | None) -> View:
 
 def unsqueeze(view: View, axes: Sequence[int]) -> View:
     rank = len(view) + len(axes)
+    if rank > RANK:
+        raise NoView(f"{rank} axes, more than {RANK}")
     places = normal(axes, rank)
     rest = iter(view)
     return tuple(() if k in places else next(rest) for k in range(rank))

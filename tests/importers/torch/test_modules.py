@@ -88,6 +88,32 @@ def test_numbers_that_depend_on_the_size_fix_it() -> None:
     assert "div takes a `other` that depends on the size of the input" in written.notes[0]
 
 
+class Parity(nn.Module):
+    """Pads as TensorFlow's "same" does: at one side only where the size is even."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        high, wide = (max((-(-n // 2) - 1) * 2 + 3 - n, 0) for n in x.shape[2:])
+        sides = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
+        return self.conv(nn.functional.pad(x, sides))  # type: ignore[no-any-return]
+
+
+def test_a_module_that_asks_for_parity_is_for_one_size() -> None:
+    written = import_module(Parity(), torch.zeros(1, 3, 8, 10))
+    assert "[3, 8, 10] = pad((0, 1, 0, 1))" in written.text
+    assert "that depends on the size of the input" in written.notes[0]
+
+
+def test_a_module_that_takes_multiples_keeps_open_sizes() -> None:
+    text = "net N: [3, H, W] = (maxpool(4) -> conv(3, 3) -> upsample(4) + id)"
+    module = cnndsl.loads(text).net().compile(optimize=0)
+    written = import_module(module, torch.zeros(1, 3, 16, 8))
+    assert written.notes == () and "[3, H, W] = " in written.text
+
+
 # --- what is not expressed ----------------------------------------------------------------------
 
 
