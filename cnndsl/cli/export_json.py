@@ -8,7 +8,8 @@ import os
 import click
 
 from cnndsl.cli.app import OK, WRONG
-from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
+from cnndsl.cli.exporting import claim
+from cnndsl.cli.files import STDIN, open_program, write_atomic
 from cnndsl.cli.options import Wanted, network_options, source_options
 from cnndsl.cli.report import report
 from cnndsl.cli.terminal import line, out
@@ -46,8 +47,7 @@ def command(
     if output is None or output == STDIN:
         out(text)
         return OK
-    if not force and os.path.exists(output) and not _is_ours(output):
-        raise Failure(f"{output} exists and is no graph of cnndsl: --force replaces it")
+    claim(output, force, "a graph as JSON", ".json", _is_ours)
     write_atomic(output, text.encode())
     line(f"wrote {escape(output)}: {len(net.graph):,} nodes")
     return OK

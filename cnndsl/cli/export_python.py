@@ -7,6 +7,7 @@ import os
 import click
 
 from cnndsl.cli.app import OK, WRONG
+from cnndsl.cli.exporting import claim
 from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
 from cnndsl.cli.options import Wanted, network_options, source_options
 from cnndsl.cli.report import report
@@ -53,8 +54,7 @@ def command(
     if output is None or output == STDIN:
         out(text)
         return OK
-    if not force and os.path.exists(output) and not _is_ours(output):
-        raise Failure(f"{output} exists and was not written by cnndsl: --force replaces it")
+    claim(output, force, "Python source", ".py", _is_ours)
     write_atomic(output, text.encode("ascii"))
     line(f"wrote {escape(output)}: {text.count(chr(10)):,} lines")
     return OK

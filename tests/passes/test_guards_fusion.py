@@ -7,7 +7,7 @@ import pytest
 
 from cnndsl.ops.conv import Conv
 from cnndsl.ops.reshape import Pad
-from cnndsl.passes import chains
+from cnndsl.passes import chains, kinds
 from cnndsl.passes.base import Fired, Rewrite, Trace
 from cnndsl.passes.chains import fuse, links_of
 from cnndsl.passes.flow import Flow, Step
@@ -34,7 +34,7 @@ def work(flow: Flow) -> int:
     return sum(chains.holds(step, *_COUNTED) * flow.values(step) for step in flow if step.inputs)
 
 
-_COUNTED = (*chains.ELEMENTWISE, *chains.CONVOLUTIONS)
+_COUNTED = (*kinds.ELEMENTWISE, *kinds.CONVOLUTIONS)
 
 
 # --- fuse-epilogue ---------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_a_kernel_has_one_residual(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "net N: [3, H, W] = id @x -> sigmoid -> (c: conv(3, 3) + id) -> (id + x)"
     flow = flow_of(text)
     rewrite(flow, "fuse-epilogue")
-    assert max(chains.holds(step, chains.Add) for step in flow) == 1
+    assert max(chains.holds(step, kinds.Add) for step in flow) == 1
     wide = flow_of(text)
     FuseEpilogue(residuals=2).run(wide, Trace())
     assert kernels(wide) == ["sigmoid", "conv add add"]

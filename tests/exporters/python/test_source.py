@@ -214,6 +214,10 @@ def test_what_the_command_refuses(tmp_path: Path) -> None:
         assert found.code == code and "Traceback" not in found.err and not target.exists()
     assert run("export", "python", str(search), "--choose", "0=1").code in (0, 2)
     (tmp_path / "tiny.cnn").write_text(TINY)
+    tiny = str(tmp_path / "tiny.cnn")
+    over = run("export", "python", tiny, "-o", tiny, "--force")
+    assert over.code == 2 and "call it " in over.err, "the text is not written over"
+    assert (tmp_path / "tiny.cnn").read_text() == TINY
     nowhere = run("export", "python", str(tmp_path / "tiny.cnn"), "-o", str(tmp_path / "a" / "b"))
     assert nowhere.code == 2 and len(nowhere.err.splitlines()) == 1
 
