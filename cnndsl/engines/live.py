@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -138,17 +139,15 @@ class Live:
 
     def _parameters_dtype(self, x: Tensor) -> torch.dtype:
         assert self._watch is not None
-        return next((t.dtype for t in self._watch.parameters if t.is_floating_point()), x.dtype)
+        return next(iter(self._watch.dtypes), x.dtype)
 
     def _misfit(self, inputs: Sequence[Tensor]) -> str:
         """Dtypes and devices of which the plain module knows more than an engine."""
         assert self._watch is not None
-        wanted = {t.dtype for t in self._watch.parameters if t.is_floating_point()}
-        given = {x.dtype for x in inputs}
-        if len(wanted | given) > 1:
+        if len(self._watch.dtypes.union(x.dtype for x in inputs)) > 1:
             return "inputs and parameters are of several dtypes"
-        devices = {t.device.type for t in (*self._watch.parameters, *inputs)}
-        return "" if devices == {"cpu"} else "the module is not on the CPU"
+        elsewhere = self._watch.devices.union(x.device.type for x in inputs) - {"cpu"}
+        return "the module is not on the CPU" if elsewhere else ""
 
     def _runner(self, module: nn.Module, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
         """What runs these shapes, or why nothing does."""
@@ -203,6 +202,19 @@ def in_the_way(inputs: Sequence[Tensor]) -> str:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
     # Fused activations of the libraries turn NaN into 0; PyTorch's own hand it on.
-    if not all(x.is_floating_point() and bool(x.sum().isfinite()) for x in inputs):
+    if not all(x.is_floating_point() and _is_finite(x.detach()) for x in inputs):
         return "an input holds a value that is not finite"
     return ""
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Whether no number is infinite or NaN: then neither is the sum, unless it overflows.
+
+    By NumPy where it can: PyTorch's sum wakes its threads, which go on looking for work for some
+    milliseconds and take a core from the engine (measured: ResNet-18 35 ms instead of 25).
+    """
+    total = float(x.numpy().sum()) if x.dtype in _IN_NUMPY else float(x.sum())
+    return isfinite(total)
+
+
+_IN_NUMPY = (torch.float32, torch.float64)

@@ -33,6 +33,9 @@ class Watch:
         self._held = list(_all_held(self._containers))
         # Not the counters of batches: nothing in eval mode reads them.
         self._tensors = [t for t in self._held if isinstance(t, Tensor) and t.is_floating_point()]
+        # Another dtype or device is other storage, so these hold as long as nothing changed.
+        self.dtypes = {t.dtype for t in self._tensors}
+        self.devices = {t.device.type for t in self._tensors}
         self._hooks: list[Any] = [d for m in self._modules for d in _hooks(m)]
         self.counted = not any(t.is_inference() for t in self._tensors)
         """Whether PyTorch counts writes; it does not for tensors made in inference mode."""
@@ -64,10 +67,6 @@ class Watch:
         if torch.is_grad_enabled() and any(t.requires_grad for t in self._tensors):
             return "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
         return ""
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return self._tensors
 
 
 def _containers(module: nn.Module) -> tuple[dict[str, Any], ...]:
