@@ -43,6 +43,11 @@ def escape(text: str, limit: int = _LONGEST) -> str:
     )
 
 
+def counted(count: int, what: str) -> str:
+    """``1 line``, ``12,345 lines``."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def layout(line: str) -> tuple[Sequence[str], Sequence[int]]:
     """What stands for each code point, and the display column where each starts.
 

@@ -7,7 +7,6 @@ people the wrong way.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from cnndsl.diagnostics.aliases import ALIASES
@@ -44,8 +43,13 @@ def distance(a: str, b: str, limit: int) -> int:
 
 def _unshared(a: str, b: str) -> int:
     """Letters of one without a partner in the other: at least so many steps lie between."""
-    left, right = Counter(a), Counter(b)
-    return max((left - right).total(), (right - left).total())
+    alone = 0
+    for char in a:
+        if char in b:
+            b = b.replace(char, "", 1)
+        else:
+            alone += 1
+    return max(alone, len(b))
 
 
 def _folded(name: str) -> str:

@@ -7,6 +7,7 @@ past the nesting limit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -248,23 +249,24 @@ def walk(*roots: Node) -> Iterator[Node]:
 def children(node: Node) -> list[Node]:
     """The nodes directly inside one."""
     found: list[Node] = []
-    for name in _child_fields(type(node)):
+    for name in _child_parts(type(node)):
         value = getattr(node, name)
         if isinstance(value, Node):
             found.append(value)
-        elif isinstance(value, tuple) and not isinstance(value, Span):
-            found.extend(item for item in value if isinstance(item, Node))
+        elif isinstance(value, tuple):
+            found += [item for item in value if isinstance(item, Node)]
     return found
 
 
-_PLAIN = {"span", "depth", "path_span", "doc", "kind", "op", "path", "round"}
-_FIELDS: dict[type[Node], tuple[str, ...]] = {}
+_LEAVES = {"Span", "Fraction", "str", "int", "bool", "None"}
+_CHILD_PARTS: dict[type[Node], tuple[str, ...]] = {}
 
 
-def _child_fields(kind: type[Node]) -> tuple[str, ...]:
-    """Names of the fields that may hold nodes, found once per class."""
-    known = _FIELDS.get(kind)
+def _child_parts(kind: type[Node]) -> tuple[str, ...]:
+    """Names of the parts that may hold nodes, found once per class."""
+    known = _CHILD_PARTS.get(kind)
     if known is None:
-        known = tuple(name for name in kind.part_names if name not in _PLAIN)
-        _FIELDS[kind] = known
+        types = kind.part_types.items()
+        known = tuple(n for n, words in types if not set(re.findall(r"\w+", words)) <= _LEAVES)
+        _CHILD_PARTS[kind] = known
     return known

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from cnndsl.diagnostics import Diagnostic
@@ -20,6 +21,7 @@ _SUFFIX = {"K": 10**3, "M": 10**6, "G": 10**9}
 _WORD = 64  # characters that are looked at before a label
 _HYPHENATED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*-$")
 Child = Any
+_Arguments = tuple[ast.Argument, ...]
 
 
 class TooDeep(Exception):
@@ -48,106 +50,106 @@ class Builder:
 
     def _span(self, children: Sequence[Child]) -> Span:
         first, last = children[0], children[-1]
-        if isinstance(first, list):
-            first = first[0]
         start = first.start if isinstance(first, Token) else first.span.start
         end = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
-    def _depth(self, children: Sequence[Child]) -> int:
+    def _place(self, token: Token) -> Span:
+        return Span(self.source, token.start, token.end)
+
+    def _above(self, span: Span, *parts: ast.Node) -> int:
+        """The height of the node at ``span`` that is made of ``parts``."""
         depth = 1
-        for child in children:
-            if isinstance(child, ast.Node) and child.depth >= depth:
-                depth = child.depth + 1
+        for part in parts:
+            if part.depth >= depth:
+                depth = part.depth + 1
         if depth > 3 * self.nesting:
-            raise TooDeep(self._span(children))
+            raise TooDeep(span)
         return depth
 
-    def _at(self, children: Sequence[Child]) -> dict[str, Any]:
-        return {"span": self._span(children), "depth": self._depth(children)}
-
     def _id(self, token: Token) -> ast.Identifier:
-        return ast.Identifier(self._span((token,)), token.text)
+        return ast.Identifier(self._place(token), token.text)
 
     def _ids(self, children: Sequence[Child]) -> tuple[ast.Identifier, ...]:
-        return tuple(self._id(c) for c in children if isinstance(c, Token) and c.kind == "name")
+        return tuple([self._id(c) for c in children if isinstance(c, Token) and c.kind == "name"])
 
     # --- atoms --------------------------------------------------------------------------
 
     def number(self, children: list[Child]) -> ast.Number:
-        return ast.Number(self._span(children), _number(children[0].text))
+        return ast.Number(self._place(children[0]), _number(children[0].text))
 
     def boolean(self, children: list[Child]) -> ast.Boolean:
-        return ast.Boolean(self._span(children), children[0].text == "yes")
+        return ast.Boolean(self._place(children[0]), children[0].text == "yes")
 
     def constant(self, children: list[Child]) -> ast.Constant:
-        return ast.Constant(self._span(children), children[0].text)
+        return ast.Constant(self._place(children[0]), children[0].text)
 
     def name(self, children: list[Child]) -> ast.Name:
-        return ast.Name(self._span(children), children[0].text)
+        return ast.Name(self._place(children[0]), children[0].text)
 
     def attribute(self, children: list[Child]) -> ast.Attribute:
-        owner = self.name(children[:1])
-        return ast.Attribute(**self._at(children), owner=owner, name=self._id(children[2]))
+        return ast.Attribute(self._span(children), self.name(children), self._id(children[2]))
 
     def group(self, children: list[Child]) -> ast.Group:
-        return ast.Group(**self._at(children), body=children[1])
+        span, body = self._span(children), children[1]
+        return ast.Group(span, body, depth=self._above(span, body))
 
     def tuple_(self, children: list[Child]) -> ast.Items:
-        return ast.Items(**self._at(children), items=_nodes(children), round=True)
+        return self._items(children, is_round=True)
 
     def list_(self, children: list[Child]) -> ast.Items:
-        return ast.Items(**self._at(children), items=_nodes(children))
+        return self._items(children, is_round=False)
+
+    def _items(self, children: list[Child], is_round: bool) -> ast.Items:
+        span, items = self._span(children), tuple(children[1:-1:2])
+        return ast.Items(span, items, is_round, depth=self._above(span, *items))
 
     def argument(self, children: list[Child]) -> ast.Argument:
+        span, value = self._span(children), children[-1]
         name = self._id(children[0]) if len(children) == 3 else None
-        return ast.Argument(**self._at(children), name=name, value=children[-1])
+        return ast.Argument(span, name, value, depth=self._above(span, value))
 
     def arguments(self, children: list[Child]) -> list[ast.Argument]:
-        return list(_nodes(children))
+        return children[::2]
 
     def call(self, children: list[Child]) -> ast.Call:
-        groups = [c for c in children if isinstance(c, list)]
-        has_wires = any(_is(c, "[") for c in children)
-        has_args = len(groups) == (2 if has_wires else 1)
-        return ast.Call(
-            **self._call_at(children, groups),
-            callee=self.name(children[:1]),
-            args=tuple(groups[0]) if has_args else (),
-            wires=tuple(groups[-1]) if has_wires else None,
-        )
+        args = tuple(children[2]) if isinstance(children[2], list) else ()
+        wires = tuple(children[-2]) if _is(children[-1], "]") else None
+        return self._call(children, args, wires)
 
     def wired(self, children: list[Child]) -> ast.Call:
-        return ast.Call(
-            **self._call_at(children, [children[2]]),
-            callee=self.name(children[:1]),
-            args=None,
-            wires=tuple(children[2]),
-        )
+        return self._call(children, None, tuple(children[2]))
 
-    def _call_at(self, children: list[Child], groups: list[Child]) -> dict[str, Any]:
-        inner = [a for group in groups for a in group]
-        return {"span": self._span(children), "depth": self._depth([*inner, children[-1]])}
+    def _call(
+        self, children: list[Child], args: _Arguments | None, wires: _Arguments | None
+    ) -> ast.Call:
+        span = self._span(children)
+        depth = self._above(span, *(args or ()), *(wires or ()))
+        return ast.Call(span, self.name(children), args, wires, depth=depth)
 
     # --- expressions ----------------------------------------------------------------------
 
     def tap(self, children: list[Child]) -> ast.Tap:
-        return ast.Tap(**self._at(children), body=children[0], name=self._id(children[2]))
+        span, body = self._span(children), children[0]
+        return ast.Tap(span, body, self._id(children[2]), depth=self._above(span, body))
 
     def ascribed(self, children: list[Child]) -> ast.Ascribed:
-        return ast.Ascribed(**self._at(children), body=children[0], dims=children[2])
+        span, body, dims = self._span(children), children[0], children[2]
+        return ast.Ascribed(span, body, dims, depth=self._above(span, body, dims))
 
     def negative(self, children: list[Child]) -> ast.Expr:
-        operand = children[1]
+        span, operand = self._span(children), children[1]
         if isinstance(operand, ast.Number):  # so that -1 prints and reads back as itself
-            return ast.Number(self._span(children), -operand.value)
-        return ast.Negative(**self._at(children), operand=operand)
+            return ast.Number(span, -operand.value)
+        return ast.Negative(span, operand, depth=self._above(span, operand))
 
     def power(self, children: list[Child]) -> ast.Power:
-        return ast.Power(**self._at(children), base=children[0], exponent=children[2])
+        span, base, exponent = self._span(children), children[0], children[2]
+        return ast.Power(span, base, exponent, depth=self._above(span, base, exponent))
 
     def chain(self, children: list[Child]) -> ast.Chain:
-        return ast.Chain(**self._at(children), steps=_nodes(children))
+        span, steps = self._span(children), tuple(children[::2])
+        return ast.Chain(span, steps, depth=self._above(span, *steps))
 
     def _infix(self, children: list[Child]) -> ast.Expr:
         """A run of one joining sign makes one n-ary node; other signs nest to the left."""
@@ -160,141 +162,153 @@ class Builder:
             while at < len(children) and children[at].text == op and (joins or len(run) == 1):
                 run.append(children[at + 1])
                 at += 2
-            result = ast.Infix(**self._at(run), op=op, operands=tuple(run))
+            span = self._span(run)
+            result = ast.Infix(span, op, tuple(run), depth=self._above(span, *run))
         return result
 
     sum = concat = product = _infix
 
     def _logic(self, children: list[Child]) -> ast.Logic:
-        return ast.Logic(**self._at(children), op=children[1].text, operands=_nodes(children))
+        span, operands = self._span(children), tuple(children[::2])
+        return ast.Logic(span, children[1].text, operands, depth=self._above(span, *operands))
 
     expr = conjunction = _logic
 
     def not_(self, children: list[Child]) -> ast.Logic:
-        return ast.Logic(**self._at(children), op="not", operands=(children[1],))
+        span, operand = self._span(children), children[1]
+        return ast.Logic(span, "not", (operand,), depth=self._above(span, operand))
 
     def comparison(self, children: list[Child]) -> ast.Compare:
-        left, op, right = children
-        return ast.Compare(**self._at(children), op=op.text, left=left, right=right)
+        span, (left, op, right) = self._span(children), children
+        return ast.Compare(span, op.text, left, right, depth=self._above(span, left, right))
 
     # --- steps ----------------------------------------------------------------------------
 
     def label(self, children: list[Child]) -> ast.LabelText:
-        parts: list[str | ast.Expr] = [children[0].text]
-        for hole in children[1:]:
-            parts.extend(hole.parts)
         self._check_label(children[0])
-        return ast.LabelText(**self._at(children), parts=tuple(parts))
+        return self._label_text(children)
+
+    def module(self, children: list[Child]) -> ast.LabelText:
+        return self._label_text(children)
+
+    def _label_text(self, children: list[Child]) -> ast.LabelText:
+        """Literal text, and holes, whose parts are taken over."""
+        holes = [c for c in children if isinstance(c, ast.LabelText)]
+        parts: list[str | ast.Expr] = []
+        for child in children:
+            parts.extend([child.text] if isinstance(child, Token) else child.parts)
+        span = self._span(children)
+        return ast.LabelText(span, tuple(parts), depth=self._above(span, *holes))
 
     def hole(self, children: list[Child]) -> ast.LabelText:
-        tail = children[3:]
-        if not tail:
-            return ast.LabelText(**self._at(children), parts=(children[1],))
-        if not _is(tail[-1], "-"):
+        """``{expr}`` and the literal text up to the next hole."""
+        span, value, tail = self._span(children), children[1], children[3:]
+        if tail and not _is(tail[-1], "-"):
             self._check_label(tail[-1])
         text = "".join(token.text for token in tail)
-        return ast.LabelText(**self._at(children), parts=(children[1], text))
+        parts = (value, text) if tail else (value,)
+        return ast.LabelText(span, parts, depth=self._above(span, value))
 
     def _check_label(self, token: Token) -> None:
         """A number may be a label; ``1.5`` would read as two."""
         if not token.text.replace("_", "a").isalnum():
-            raise Misuse(errors.template_in_name(self._span((token,))))
+            raise Misuse(errors.template_in_name(self._place(token)))
 
     def labelled(self, children: list[Child]) -> ast.Labelled:
-        label = children[0].span
-        word = _HYPHENATED.search(self.source.text, max(label.start - _WORD, 0), label.start)
+        label, body = children[0], children[2]
+        word = _HYPHENATED.search(
+            self.source.text, max(label.span.start - _WORD, 0), label.span.start
+        )
         if word:
-            meant = word[0].replace("-", "_") + label.text
-            place = Span(self.source, word.start(), label.end)
+            meant = word[0].replace("-", "_") + label.span.text
+            place = Span(self.source, word.start(), label.span.end)
             raise Misuse(errors.hyphen_in_label(place, meant))
-        return ast.Labelled(**self._at(children), label=children[0], body=children[2])
+        span = self._span(children)
+        return ast.Labelled(span, label, body, depth=self._above(span, label, body))
 
     def emit(self, children: list[Child]) -> ast.Emit:
+        span, body = self._span(children), children[-1]
         mode = self._id(children[2]) if len(children) > 2 else None
-        return ast.Emit(**self._at(children), mode=mode, body=children[-1])
+        return ast.Emit(span, mode, body, depth=self._above(span, body))
 
     def if_(self, children: list[Child]) -> ast.If:
-        orelse = children[5] if len(children) > 4 else None
-        return ast.If(**self._at(children), condition=children[1], then=children[3], orelse=orelse)
+        span, parts = self._span(children), children[1::2]
+        condition, then, orelse = parts if len(parts) == 3 else (*parts, None)
+        return ast.If(span, condition, then, orelse, depth=self._above(span, *parts))
 
     def for_(self, children: list[Child]) -> ast.For:
-        return ast.For(
-            **self._at(children),
-            variable=self._id(children[1]),
-            start=children[3],
-            stop=children[5] if _is(children[4], "..") else None,
-            body=children[-1],
-        )
+        span, bounds, body = self._span(children), children[3:-1:2], children[-1]
+        start, stop = bounds if len(bounds) == 2 else (*bounds, None)
+        depth = self._above(span, *bounds, body)
+        return ast.For(span, self._id(children[1]), start, stop, body, depth=depth)
 
     def again(self, children: list[Child]) -> ast.Again:
-        return ast.Again(**self._at(children), module=children[1])
-
-    def module(self, children: list[Child]) -> ast.LabelText:
-        parts: list[str | ast.Expr] = []
-        for child in children:
-            parts.extend([child.text] if isinstance(child, Token) else child.parts)
-        return ast.LabelText(**self._at(children), parts=tuple(parts))
+        span, module = self._span(children), children[1]
+        return ast.Again(span, module, depth=self._above(span, module))
 
     # --- declarations ---------------------------------------------------------------------
 
     def import_(self, children: list[Child]) -> ast.Import:
-        path = self._span(children[1:2])
-        return ast.Import(
-            **self._at(children),
-            path=path.text[1:-1],
-            path_span=path,
-            names=self._ids(children[1:]),
-        )
+        path = self._place(children[1])
+        return ast.Import(self._span(children), path.text[1:-1], path, self._ids(children[2:]))
 
     def params(self, children: list[Child]) -> list[ast.Param]:
-        return list(_nodes(children))
+        return children[1:-1:2]
 
     def param(self, children: list[Child]) -> ast.Param:
-        default = children[2] if len(children) > 1 else None
-        return ast.Param(**self._at(children), name=self._id(children[0]), default=default)
+        span, defaults = self._span(children), children[2:]
+        default = defaults[0] if defaults else None
+        return ast.Param(span, self._id(children[0]), default, depth=self._above(span, *defaults))
 
     def wires(self, children: list[Child]) -> list[ast.Identifier]:
         return [*self._ids(children)]
 
     def input(self, children: list[Child]) -> ast.Input:
+        span, dims = self._span(children), children[0]
         name = self._id(children[1]) if len(children) > 1 else None
-        return ast.Input(**self._at(children), dims=children[0], name=name)
+        return ast.Input(span, dims, name, depth=self._above(span, dims))
 
     def clause(self, children: list[Child]) -> ast.Clause:
-        return ast.Clause(**self._at(children), kind=children[0].text, conditions=_nodes(children))
+        span, conditions = self._span(children), tuple(children[1::2])
+        depth = self._above(span, *conditions)
+        return ast.Clause(span, children[0].text, conditions, depth=depth)
 
     def with_(self, children: list[Child]) -> list[ast.Call]:
-        return list(_nodes(children))
+        return children[1:-1:2]
 
     def let(self, children: list[Child]) -> ast.Let:
-        names = self._ids(children[1:])
-        return ast.Let(**self._at(children), names=names, value=children[-1])
+        span, value = self._span(children), children[-1]
+        return ast.Let(span, self._ids(children[1:-2]), value, depth=self._above(span, value))
 
     def body(self, children: list[Child]) -> ast.Body:
         first = children[0]
-        doc = first.text[1:-1] if isinstance(first, Token) and first.kind == "string" else None
-        nodes = [c for c in children if isinstance(c, ast.Node)]
+        doc = first.text[1:-1] if isinstance(first, Token) else None
         defaults = [call for c in children if isinstance(c, list) for call in c]
+        nodes = [c for c in children if isinstance(c, ast.Node)]
+        span = self._span([*(children[:1] if doc is not None else defaults), *nodes])
         return ast.Body(
-            **self._at(children),
-            doc=doc,
-            defaults=tuple(defaults),
-            lets=tuple(n for n in nodes if isinstance(n, ast.Let)),
-            results=tuple(n for n in nodes if isinstance(n, ast.Expr)),
+            span,
+            doc,
+            tuple(defaults),
+            tuple([n for n in nodes if isinstance(n, ast.Let)]),
+            tuple([n for n in nodes if isinstance(n, ast.Expr)]),
+            depth=self._above(span, *defaults, *nodes),
         )
 
     def declaration(self, children: list[Child]) -> ast.Declaration:
         listed = [part for c in children if isinstance(c, list) for part in c]
         nodes = [c for c in children if isinstance(c, ast.Node)]
+        span = self._span(children)
         return ast.Declaration(
-            **self._at(children),
+            span,
             kind=children[0].text,
             name=self._id(children[1]),
-            params=tuple(p for p in listed if isinstance(p, ast.Param)),
-            wires=tuple(w for w in listed if isinstance(w, ast.Identifier)),
-            inputs=tuple(n for n in nodes if isinstance(n, ast.Input)),
+            params=tuple([p for p in listed if isinstance(p, ast.Param)]),
+            wires=tuple([w for w in listed if isinstance(w, ast.Identifier)]),
+            inputs=tuple([n for n in nodes if isinstance(n, ast.Input)]),
             body=next(n for n in nodes if isinstance(n, ast.Body)),
-            clauses=tuple(n for n in nodes if isinstance(n, ast.Clause)),
+            clauses=tuple([n for n in nodes if isinstance(n, ast.Clause)]),
+            depth=self._above(span, *listed, *nodes),
         )
 
     block = def_ = net = declaration
@@ -304,10 +318,7 @@ def _is(child: Child, text: str) -> bool:
     return isinstance(child, Token) and child.text == text
 
 
-def _nodes(children: Sequence[Child]) -> tuple[Any, ...]:
-    return tuple(c for c in children if isinstance(c, ast.Node))
-
-
+@lru_cache(maxsize=1024)
 def _number(text: str) -> int | Fraction:
     if text.isdigit():
         return int(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import IntEnum
 from itertools import pairwise
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cnndsl.diagnostics import Diagnostic, Label
 from cnndsl.limits import DEFAULT_LIMITS, Limits, Stopwatch
 from cnndsl.source import Source, Span
+from cnndsl.syntax import ast
 from cnndsl.syntax.heads import in_order, lay_out
 from cnndsl.syntax.page import INDENT, Page
 from cnndsl.syntax.parser import parse_scanned
@@ -50,8 +51,13 @@ def format_source(
     with (watch := Stopwatch(limits.seconds)):
         scanned = scan(source, limits)
         module, problems = parse_scanned(source, scanned, limits, watch)
-    if problems:
-        return None, problems
+    return (None, problems) if problems else format_parsed(source, scanned, module, limits)
+
+
+def format_parsed(
+    source: Source, scanned: Scan, module: ast.Module, limits: Limits = DEFAULT_LIMITS
+) -> tuple[str | None, list[Diagnostic]]:
+    """``format_source`` for a caller that has the tokens and the tree; the text must parse."""
     gaps = list(_gaps(source.text, scanned))
     tokens = Tokens(scanned.tokens)
     declarations = list(in_order(module))
@@ -88,7 +94,7 @@ def _gaps(text: str, scanned: Scan) -> Iterator[Gap]:
             held.append(Comment(comment.text.rstrip(), lines > 0 or end == 0, lines > 1))
             end = comment.end
             comment = next(comments)
-        apart = text.count("\n", end, token.start) > 1
+        apart = token.start - end > 1 and text.count("\n", end, token.start) > 1
         yield Gap(tuple(held), apart) if held else _PLAIN[apart]
         end = token.end
 
@@ -169,6 +175,10 @@ def _check(source: Source, text: str, before: Scan, gaps: list[Gap], limits: Lim
     """
     after = scan(Source(source.name, text), limits)
     same_tokens = [t.text for t in before.tokens] == [t.text for t in after.tokens]
-    found = [[(c.text, c.own) for c in gap.comments] for gap in _gaps(text, after)]
-    if not same_tokens or found != [[(c.text, c.own) for c in gap.comments] for gap in gaps]:
+    if not same_tokens or _remarks(_gaps(text, after)) != _remarks(gaps):
         raise FormatterError(f"formatting {source.name} would have changed it; nothing was written")
+
+
+def _remarks(gaps: Iterable[Gap]) -> list[tuple[int, str, bool]]:
+    """The comments and where they stand: before which token, and whether on their own line."""
+    return [(i, c.text, c.own) for i, gap in enumerate(gaps) for c in gap.comments]

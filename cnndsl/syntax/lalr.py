@@ -34,22 +34,27 @@ class Machine:
         self._tables = tables
         self._rules = [(r.length, r.result, _reduction(r, builder)) for r in tables.rules]
         self.keywords = frozenset(text for text in tables.spelled if text.isalpha())
-        self._passes: dict[tuple[int, int, str], tuple[int, int | None]] = {}
+        self._settled: dict[tuple[int, str, str], tuple[int, int | None]] = {}
 
     def run(self, tokens: Sequence[Token], watch: Stopwatch | None = None) -> Any:
         """What the builder makes of the start rule; raises Unexpected or OutOfTime."""
+        actions = self._tables.actions
         states = [self._tables.start]
         values: list[Any] = []
-        for place in range(len(tokens)):
+        for place, token in enumerate(tokens):
             if watch is not None and not place % _HURRY:
                 watch.check()
-            token, terminal = tokens[place], self._terminal(tokens, place, states[-1])
-            state = self._advance(terminal, states, values)
-            if state is None:
+            terminal = self._terminal(tokens, place, states[-1])
+            action = actions[states[-1]].get(terminal)
+            if action is not None and action < 0:
+                action = self._reduce(action, terminal, states, values)
+            if action is None:
                 raise Unexpected(place, terminal)
-            states.append(state)
+            states.append(action)
             values.append(token)
-        self._advance(END, states, values)
+        action = actions[states[-1]].get(END)
+        if action is not None:
+            self._reduce(action, END, states, values)
         if states[-1] != self._tables.end:
             raise Unexpected(len(tokens), END)
         return values[0]
@@ -63,43 +68,40 @@ class Machine:
         label = token.kind == "name" and is_label(tokens, place)
         return "NAME" if label and "NAME" in self._tables.actions[state] else terminal
 
-    def _advance(self, terminal: str, states: list[int], values: list[Any]) -> int | None:
-        """The state after ``terminal``, once every rule that ends before it is reduced."""
-        actions, gotos, rules = self._tables.actions, self._tables.gotos, self._rules
-        action = actions[states[-1]].get(terminal)
+    def _reduce(
+        self, action: int | None, terminal: str, states: list[int], values: list[Any]
+    ) -> int | None:
+        """Reduces every rule that ends before ``terminal``; the state that it leads to."""
+        rules, settled = self._rules, self._settled
         while action is not None and action < 0:
             length, result, reduction = rules[-1 - action]
-            if reduction is None:
-                action = self._pass_on(terminal, states)
-                continue
-            values[-length:] = [reduction(values[-length:])]
-            del states[-length:]
-            state = gotos[states[-1]][result]
+            children = values[-length:]
+            del values[-length:], states[-length:]
+            values.append(reduction(children))
+            key = states[-1], result, terminal
+            state, action = settled.get(key) or self._settle(*key)
             states.append(state)
-            action = actions[state].get(terminal)
         return action
 
-    def _pass_on(self, terminal: str, states: list[int]) -> int | None:
-        """Reduces by rules that pass their only child on: a dozen in a row for a plain name.
+    def _settle(self, below: int, result: str, terminal: str) -> tuple[int, int | None]:
+        """Where ``result`` leads, and what to do there.
 
-        What they lead to depends on two states and the terminal, so it is remembered.
+        Rules that pass their only child on follow, a dozen in a row for a plain name. All
+        depends on the state below and the terminal alone, so it is remembered.
         """
-        key = (states[-2], states[-1], terminal)
-        known = self._passes.get(key)
-        if known is None:
-            known = self._passes[key] = self._find_pass(*key)
-        states[-1], action = known
-        return action
-
-    def _find_pass(self, below: int, state: int, terminal: str) -> tuple[int, int | None]:
-        action = self._tables.actions[state].get(terminal)
+        key = below, result, terminal
+        state, action = self._go(*key)
         while action is not None and action < 0:
             _, result, reduction = self._rules[-1 - action]
-            if reduction is not None:
+            if reduction is not _only:
                 break
-            state = self._tables.gotos[below][result]
-            action = self._tables.actions[state].get(terminal)
+            state, action = self._go(below, result, terminal)
+        self._settled[key] = state, action
         return state, action
+
+    def _go(self, below: int, result: str, terminal: str) -> tuple[int, int | None]:
+        state = self._tables.gotos[below][result]
+        return state, self._tables.actions[state].get(terminal)
 
     def expected(self, tokens: Sequence[Token]) -> set[str]:
         """The terminals that can follow ``tokens``.
@@ -133,35 +135,42 @@ class Machine:
         return action is not None or (terminal == END and states[-1] == self._tables.end)
 
 
-def _reduction(rule: Rule, builder: object) -> Reduction | None:
+def _reduction(rule: Rule, builder: object) -> Reduction:
     if rule.gathers:
         return _gathering(rule.runs)
     if not rule.call:
-        return None
+        return _only
     # A rule named like a word of Python has its method under that name and an underscore.
     method: Reduction = getattr(builder, rule.call, None) or getattr(builder, f"{rule.call}_")
     return _splicing(method, rule.runs) if rule.runs else method
 
 
+def _only(children: list[Any]) -> Any:
+    return children[0]
+
+
 def _gathering(runs: list[int]) -> Reduction:
     """One more round of a repetition. The run so far grows in place: its cost is its length."""
-    grows = runs[:1] == [0]
-    splice = _splicing(list, runs[1:] if grows else runs)
+    reduction = _grow if runs[:1] == [0] else _begin
+    inner = [place for place in runs if place]
+    return _splicing(reduction, inner) if inner else reduction
 
-    def gathered(children: list[Any]) -> list[Any]:
-        children = splice(children)
-        if not grows:
-            return children
-        run: list[Any] = children[0]
-        run += children[1:]
-        return run
 
-    return gathered
+def _begin(children: list[Any]) -> list[Any]:
+    return children
+
+
+def _grow(children: list[Any]) -> list[Any]:
+    run: list[Any] = children[0]
+    run += children[1:]
+    return run
 
 
 def _splicing(method: Reduction, runs: list[int]) -> Reduction:
+    backwards = runs[::-1]
+
     def spliced(children: list[Any]) -> Any:
-        for place in reversed(runs):
+        for place in backwards:
             children[place : place + 1] = children[place]
         return method(children)
 

@@ -120,7 +120,8 @@ def _misspelt(tokens: list[Token], at: int) -> tuple[Token, str] | None:
         if not 0 < place < len(tokens) or tokens[place].kind != "name":
             continue
         for meant in _near_keywords(tokens[place].text):
-            replaced = tokens[place]._replace(text=meant)
+            word = tokens[place]
+            replaced = Token(word.kind, word.start, word.end, meant)
             if machine.accepts([*tokens[:place], replaced, *tokens[place + 1 : at + 1]]):
                 return tokens[place], meant
     return None

@@ -20,30 +20,54 @@ from cnndsl.source import Source, Span
 from cnndsl.syntax import errors
 
 _TOKEN = re.compile(
-    r"""[ \t\r\n]*
-    (?: (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<sign>->|::|\.\.|[=!<>]=|[-+|*/%^@:,.=<>])
-      | (?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[KMG]?)
-      | (?P<open>[(\[{])
-      | (?P<close>[)\]}])
-      | (?P<comment>\#[^\n]*)
-      | (?P<string>"[^"\n]*")
-      | (?P<unclosed>"[^\n]*)
-      | (?P<other>[^ \t\r\n0-9A-Za-z_"\#()\[\]{}|+*/%^@:,.=<>-]+)
-      | (?P<end>\Z))""",
+    r"""([ \t\r\n]*)
+    ( [A-Za-z_][A-Za-z0-9_]*                              # name
+    | ->|::|\.\.|[=!<>]=|[-+|*/%^@:,.=<>]                # sign
+    | [0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[KMG]?       # number
+    | [(\[{] | [)\]}]                                     # open, close
+    | \#[^\n]*                                            # comment
+    | "[^"\n]*"?                                          # string, or unclosed
+    | [^ \t\r\n0-9A-Za-z_"\#()\[\]{}|+*/%^@:,.=<>-]+ )  # other
+    """,
     re.VERBOSE,
 )
+_KINDS = {
+    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", "name"),
+    **dict.fromkeys("0123456789", "number"),
+    **dict.fromkeys("-+|*/%^@:,.=<>", "sign"),
+    **dict.fromkeys("([{", "open"),
+    **dict.fromkeys(")]}", "close"),
+    "#": "comment",
+    '"': "string",
+}
+"""By the first character, which tells all but ``!=`` and a string that has no end."""
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _EXPONENT = re.compile(r"[eE][+-]?([0-9]+)")
 _LARGEST_EXPONENT = 300  # about what a float holds
 _STARTERS = frozenset({"import", "block", "def", "net"})
 
 
-class Token(NamedTuple):
-    kind: str
-    start: int
-    end: int
-    text: str
+class Token:
+    """A word, a sign or a comment. Slots: there is nothing a text makes more of."""
+
+    __slots__ = ("end", "kind", "start", "text")
+
+    def __init__(self, kind: str, start: int, end: int, text: str) -> None:
+        self.kind = kind
+        self.start = start
+        self.end = end
+        self.text = text
+
+
+class _Kinds(dict[str, str]):
+    """What kinds of token texts are, each looked into once: a file repeats its words."""
+
+    def __missing__(self, text: str) -> str:
+        kind = _KINDS.get(text[0], "other")
+        if kind == "string" and (len(text) == 1 or text[-1] != '"'):
+            kind = "unclosed"
+        self[text] = kind = "sign" if text == "!=" else kind
+        return kind
 
 
 class Scan(NamedTuple):
@@ -91,12 +115,13 @@ def scan(source: Source, limits: Limits) -> Scan:
     findings = _Findings(source, limits)
     tokens: list[Token] = []
     comments: list[Token] = []
-    for match in _TOKEN.finditer(source.text):
-        kind = match.lastgroup or "end"
-        if kind == "end":
-            break
-        start, end = match.span(kind)
-        token = Token(kind, start, end, match[kind])
+    kinds = _Kinds()
+    end = 0
+    for space, text in _TOKEN.findall(source.text):
+        start = end + len(space)
+        end = start + len(text)
+        kind = kinds[text]
+        token = Token(kind, start, end, text)
         (comments if kind == "comment" else tokens).append(token)
         if kind in _EXAMINE and (kind != "name" or end - start > limits.identifier):
             findings.examine(token)

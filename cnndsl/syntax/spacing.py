@@ -46,48 +46,59 @@ def spaces(tokens: Tokens, roots: list[ast.Node]) -> list[int]:
 
 
 def _lexical(left: Token, right: Token, words: Set[str]) -> int:
-    if left.text in _CLOSE_AFTER or right.text in _CLOSE_BEFORE:
+    sign = right.text
+    if left.text in _CLOSE_AFTER or sign in _CLOSE_BEFORE:
         return 0
+    if sign not in ("(", "["):
+        return 1
     called = left.kind == "name" and left.text not in words
-    if right.text == "(":
-        return int(not called)
-    if right.text == "[":
-        return int(not called and left.text != ")")
-    return 1
+    return int(not called and (sign == "(" or left.text != ")"))
 
 
 def _apart(tokens: list[Token]) -> Iterator[int]:
     """Dots between two numbers of a module path, which would read as one number."""
-    for index in range(1, len(tokens) - 1):
-        if tokens[index].text == ".":
-            around = (tokens[index - 1].kind, tokens[index + 1].kind)
-            if around == ("number", "number"):
-                yield index
+    for index, token in enumerate(tokens):
+        if token.text == "." and tokens[index - 1].kind == tokens[index + 1].kind == "number":
+            yield index
 
 
 # --- what only the tree knows -----------------------------------------------------------------
 
 
 class _Place(NamedTuple):
-    """A node and where it stands.
+    """Where a node stands.
 
     ``number``: among values, where a product of names is arithmetic.
     ``tight``: in an exponent, a range or a label, where even a sum is close.
     """
 
-    node: ast.Node
     number: bool = False
     tight: bool = False
 
 
+_ANYWHERE, _NUMBER, _TIGHT = _Place(), _Place(number=True), _Place(number=True, tight=True)
+_ATOMS = frozenset([ast.Name, ast.Identifier, ast.Constant, ast.Boolean])
+_PLACES = {
+    **dict.fromkeys((ast.Argument, ast.Items, ast.Param, ast.Clause), _NUMBER),
+    ast.LabelText: _TIGHT,
+}
+_CLEAR = frozenset([ast.Infix, ast.Negative, ast.Group, ast.Compare, ast.Logic])
+"""What stands in these stands where they do."""
+_MIXED = frozenset([ast.Power, ast.If, ast.For])
+
+
 def _close(tokens: Tokens, roots: list[ast.Node]) -> Iterator[int]:
     """The tokens that stand close to the one before, against the rule of their pair."""
-    waiting = [_Place(root) for root in roots]
+    waiting: list[tuple[ast.Node, _Place]] = [(root, _ANYWHERE) for root in roots]
     products = _Products()
     while waiting:
-        place = waiting.pop()
-        waiting += _inside(place)
-        node = place.node
+        node, place = waiting.pop()
+        if type(node) in _ATOMS:
+            continue
+        if isinstance(node, ast.Number):  # `-1` is one node
+            yield from range(tokens.first(node) + 1, tokens.last(node) + 1)
+            continue
+        waiting += _inside(node, place)
         if isinstance(node, ast.LabelText):
             yield from _between(node, tokens)
         elif isinstance(node, ast.Argument) and node.name:
@@ -97,8 +108,6 @@ def _close(tokens: Tokens, roots: list[ast.Node]) -> Iterator[int]:
             yield tokens.first(node.mode) - 1
         elif isinstance(node, ast.Negative):
             yield tokens.first(node) + 1
-        elif isinstance(node, ast.Number):  # `-1` is one node
-            yield from range(tokens.first(node) + 1, tokens.last(node) + 1)
         elif isinstance(node, ast.Infix) and (
             place.tight or products.are_numbers(node, place.number)
         ):
@@ -116,27 +125,22 @@ def _between(label: ast.LabelText, tokens: Tokens) -> Iterator[int]:
     yield from range(at, tokens.last(label) + 1)
 
 
-def _inside(place: _Place) -> Iterator[_Place]:
-    node = place.node
-    for child in ast.children(node):
-        if isinstance(node, ast.Argument | ast.Items | ast.Param | ast.Clause):
-            yield _Place(child, number=True)
-        elif _is_tight(node, child):
-            yield _Place(child, number=True, tight=True)
-        elif isinstance(node, ast.If) and child is node.condition:
-            yield _Place(child, number=True)
-        elif isinstance(node, ast.Infix | ast.Negative | ast.Group | ast.Compare | ast.Logic):
-            yield _Place(child, place.number, place.tight)
-        else:
-            yield _Place(child)
+def _inside(node: ast.Node, place: _Place) -> list[tuple[ast.Node, _Place]]:
+    """The parts of a node, and where each stands."""
+    kind, parts = type(node), ast.children(node)
+    if kind in _MIXED:
+        return [(part, _place_in(node, part)) for part in parts]
+    inside = place if kind in _CLEAR else _PLACES.get(kind, _ANYWHERE)
+    return [(part, inside) for part in parts]
 
 
-def _is_tight(node: ast.Node, child: ast.Node) -> bool:
+def _place_in(node: ast.Node, part: ast.Node) -> _Place:
+    if isinstance(node, ast.If):
+        return _NUMBER if part is node.condition else _ANYWHERE
     if isinstance(node, ast.Power):
-        return child is node.exponent
-    if isinstance(node, ast.For):
-        return node.stop is not None and (child is node.start or child is node.stop)
-    return isinstance(node, ast.LabelText)
+        return _TIGHT if part is node.exponent else _ANYWHERE
+    ends = (node.start, node.stop) if isinstance(node, ast.For) and node.stop else ()
+    return _TIGHT if any(part is end for end in ends) else _ANYWHERE
 
 
 class _Products:

@@ -7,8 +7,8 @@ is being edited, the tables are computed anew. ``python -m cnndsl.syntax.tables`
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +54,8 @@ def grammar_text() -> str:
 
 
 def digest() -> str:
-    return hashlib.sha256(grammar_text().encode()).hexdigest()
+    """Enough to notice an edit; to load a cryptographic hash takes as long as the tables."""
+    return f"{zlib.crc32(grammar_text().encode()):08x}"
 
 
 def load() -> Tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,26 +12,38 @@ from cnndsl.compiler import loads
 from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.source import Source
 from cnndsl.syntax import ast, formatter
-from cnndsl.syntax.formatter import FormatterError, format_source
+from cnndsl.syntax.formatter import FormatterError, format_parsed, format_source
 from cnndsl.syntax.parser import parse_scanned
-from cnndsl.syntax.scan import scan
+from cnndsl.syntax.scan import Scan, scan
 from tests.generate import join, random_network, random_text
 
 PROGRAMS, BATCH = 5_000, 500
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.cnn"))
 
 
-def tree(text: str) -> ast.Module:
-    return read(text)[0]
+class Reading(NamedTuple):
+    """A text without problems, read once for all the laws that are about it."""
+
+    source: Source
+    scanned: Scan
+    module: ast.Module
+
+    @property
+    def comments(self) -> list[str]:
+        return [token.text.rstrip() for token in self.scanned.comments]
+
+    def laid_out(self) -> str:
+        formatted, problems = format_parsed(*self)
+        assert formatted is not None, [p.message for p in problems]
+        return formatted
 
 
-def read(text: str) -> tuple[ast.Module, list[str]]:
-    """The tree and the comments."""
+def read(text: str) -> Reading:
     source = Source("text", text)
     scanned = scan(source, DEFAULT_LIMITS)
     module, problems = parse_scanned(source, scanned, DEFAULT_LIMITS)
     assert not problems, [p.message for p in problems]
-    return module, [token.text.rstrip() for token in scanned.comments]
+    return Reading(source, scanned, module)
 
 
 def laid_out(text: str) -> str:
@@ -40,9 +53,12 @@ def laid_out(text: str) -> str:
 
 
 def check(text: str) -> None:
-    formatted = laid_out(text)
-    assert laid_out(formatted) == formatted
-    assert read(formatted) == read(text)
+    """The layout is its own layout, and keeps the tree and the comments."""
+    before = read(text)
+    after = read(before.laid_out())
+    assert after.laid_out() == after.source.text
+    assert after.module == before.module
+    assert after.comments == before.comments
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, BATCH))
@@ -75,7 +91,7 @@ def test_random_texts_reach_every_node() -> None:
     kinds = {
         type(node)
         for seed in range(200)
-        for module in [tree(random_text(seed))]
+        for module in [read(random_text(seed)).module]
         for node in ast.walk(*module.imports, *module.declarations)
     }
     nodes = {kind for kind in vars(ast).values() if isinstance(kind, type)}

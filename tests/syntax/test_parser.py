@@ -7,6 +7,7 @@ import pytest
 from cnndsl.source import Source
 from cnndsl.syntax import ast
 from cnndsl.syntax.parser import parse
+from tests.generate import random_text
 
 MISTAKES = {
     "def f = a b": ("E0101", "expected `->` or another sign or `,`, found `b`"),
@@ -70,6 +71,15 @@ def test_spans_are_where_the_text_is() -> None:
     assert found[ast.Infix] == "-1 + id"
     assert found[ast.Number] == "-1"
     assert found[ast.Group] == "(-1 + id)"
+
+
+def test_a_node_is_higher_than_what_it_is_made_of() -> None:
+    """Nested in any way, no tree is past the limit of nesting."""
+    for seed in range(200):
+        module, _ = parse(Source("text", random_text(seed)))
+        for node in ast.walk(*module.declarations):
+            highest = max((part.depth for part in ast.children(node)), default=0)
+            assert node.depth > highest or highest == 1, node  # names are no level
 
 
 def test_signs_join_by_strength() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.source import Source
-from cnndsl.syntax.formatter import format_source
-from cnndsl.syntax.parser import parse
+from cnndsl.syntax.formatter import format_parsed, format_source
+from cnndsl.syntax.parser import parse, parse_scanned
+from cnndsl.syntax.scan import scan
 from tests.robust import attack, damaged
 
 TEXTS, BATCH = 20_000, 2_500
@@ -15,12 +17,13 @@ TEXTS, BATCH = 20_000, 2_500
 def read(data: bytes) -> None:
     """What a file's bytes go through; the loader refuses what is not UTF-8 before this."""
     source = Source("text", data.decode("utf-8", "surrogateescape"))
-    module, problems = parse(source)
-    formatted, refused = format_source(source)
-    assert (formatted is None) == bool(problems)
-    assert problems == refused
-    names = {part.name.text for part in module.declarations}
-    assert names or module.imports or problems or not formatted or formatted.startswith("#")
+    scanned = scan(source, DEFAULT_LIMITS)
+    module, problems = parse_scanned(source, scanned, DEFAULT_LIMITS)
+    if not problems:
+        formatted, _ = format_parsed(source, scanned, module)
+        assert formatted is not None
+        names = {part.name.text for part in module.declarations}
+        assert names or module.imports or not formatted or formatted.startswith("#")
     for problem in problems:
         assert problem.message and problem.span
         assert 0 <= problem.span.start <= problem.span.end <= len(source.text)
@@ -29,6 +32,15 @@ def read(data: bytes) -> None:
 @pytest.mark.parametrize("seed", range(TEXTS // BATCH))
 def test_damaged_texts(seed: int) -> None:
     attack(read, seed, BATCH)
+
+
+def test_what_does_not_parse_is_not_laid_out() -> None:
+    for data in damaged(0, 200):
+        source = Source("text", data.decode("utf-8", "surrogateescape"))
+        _, problems = parse(source)
+        formatted, refused = format_source(source)
+        assert problems == refused
+        assert (formatted is None) == bool(problems)
 
 
 def test_the_same_seed_gives_the_same_texts() -> None:
