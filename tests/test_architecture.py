@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ LAYERS = [
     {"outline"},
     {"weights"},
     {"passes"},
-    {"engines"},
+    {"engines", "kernels"},
     {"backends", "views"},
     {"checkpoints"},
     {"compilation", "space", "program", "compiler"},
@@ -36,8 +37,8 @@ LAYERS = [
 ]
 STRANGERS = [("ops", "syntax"), ("syntax", "ops"), ("views", "backends"), ("backends", "views")]
 TORCH_HOMES = {
-    "backends/torch", "engines/", "exporters/python/helpers.py", "importers/", "ops/modules.py",
-    "weights/evaluate.py",
+    "backends/torch", "engines/", "exporters/python/helpers.py", "importers/", "kernels/",
+    "ops/modules.py", "weights/evaluate.py",
 }  # fmt: skip
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -53,29 +54,40 @@ def _row(room: str) -> int:
     return next(i for i, row in enumerate(LAYERS) if room in row)
 
 
-def _imports(path: Path, top_only: bool = False) -> Iterator[str]:
-    """Full names of the modules that a file imports, not counting those for typing alone."""
+@cache
+def _imports(path: Path) -> tuple[set[str], set[str]]:
+    """Full names of the modules that a file imports, not counting those for typing alone: all
+    of them, and those that are imported with the file.
+    """
+    found: set[str] = set()
+    at_once: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    waiting: list[ast.AST] = [tree]
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
     while waiting:
-        node = waiting.pop()
+        node, top = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting.extend(node.orelse)
+            waiting.extend((inner, top) for inner in node.orelse)
             continue
-        if top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        waiting.extend(ast.iter_child_nodes(node))
+        top = top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        names = set(_named(node))
+        found |= names
+        at_once |= names if top else set()
+        waiting.extend((inner, top) for inner in ast.iter_child_nodes(node))
+    return found, at_once
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield node.module or ""
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_data_flows_one_way(path: Path) -> None:
     here = _room(path)
-    for name in _imports(path):
+    for name in _imports(path)[0]:
         parts = name.split(".")
         if parts[0] != "cnndsl" or len(parts) < 2:
             continue
@@ -88,12 +100,12 @@ def test_data_flows_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_libraries_stay_at_home(path: Path) -> None:
     relative = path.relative_to(PACKAGE).as_posix()
-    roots = {name.split(".")[0] for name in _imports(path, top_only=True)}
+    every, top = ({name.split(".")[0] for name in names} for names in _imports(path))
     if not any(relative.startswith(home) for home in TORCH_HOMES):
-        assert not roots & {"torch", "triton", "onnx", "numpy", "PIL", "safetensors"}
-    assert not roots & {"networkx", "lark"}, "loaded when asked for: they cost more than a check"
+        assert not top & {"torch", "triton", "onnx", "numpy", "PIL", "safetensors"}
+    assert not top & {"networkx", "lark"}, "loaded when asked for: they cost more than a check"
     if relative != "graph/model.py":
-        assert "networkx" not in {name.split(".")[0] for name in _imports(path)}
+        assert "networkx" not in every
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))

@@ -6,9 +6,9 @@ loading networkx takes longer than checking a ResNet-50 (docs/decisions.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cnndsl.graph.facts import Facts
 from cnndsl.ops.base import Op
@@ -17,6 +17,8 @@ from cnndsl.source import Span
 
 if TYPE_CHECKING:
     import networkx
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Input(Op, arity=0):
@@ -123,14 +125,7 @@ class Graph:
 
     def reaching(self, targets: Iterable[int]) -> set[int]:
         """``targets`` and everything they are computed from."""
-        found: set[int] = set()
-        waiting = list(targets)
-        while waiting:
-            i = waiting.pop()
-            if i not in found:
-                found.add(i)
-                waiting.extend(self.nodes[i].inputs)
-        return found
+        return reached(targets, lambda i: self.nodes[i].inputs)
 
     def to_networkx(self) -> networkx.MultiDiGraph[Any]:
         """A copy for other tools: node key = id; edge key = operand slot.
@@ -163,3 +158,15 @@ class Graph:
         ]
         outputs = [(o.name, number[o.node], o.emitted, o.train) for o in self.outputs]
         return (self.name, tuple(rows), tuple(outputs), self.facts.signature())
+
+
+def reached(ends: Iterable[Key], before: Callable[[Key], Iterable[Key]]) -> set[Key]:
+    """``ends`` and everything that ``before``, step by step, leads to from them."""
+    found: set[Key] = set()
+    waiting = list(ends)
+    while waiting:
+        here = waiting.pop()
+        if here not in found:
+            found.add(here)
+            waiting.extend(before(here))
+    return found

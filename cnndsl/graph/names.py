@@ -31,7 +31,7 @@ class NameProblem(ValueError):
 
 def check_names(graph: Graph, limits: Limits) -> None:
     """Raises NameProblem at the first name that a text, or a PyTorch module, cannot have."""
-    if not is_word(graph.name, limits) or graph.name in catalogue():
+    if not is_net_name(graph.name, limits):
         raise NameProblem(f"`{graph.name}` cannot name a network")
     for node in graph:
         problem = _step(node, limits) if node.inputs else _input(node.path, limits)
@@ -40,6 +40,11 @@ def check_names(graph: Graph, limits: Limits) -> None:
     _inputs(graph)
     _namespaces(graph, limits)
     _outputs(graph, limits)
+
+
+def is_net_name(name: str, limits: Limits) -> bool:
+    """Whether a net can be called so."""
+    return is_word(name, limits) and name not in catalogue()
 
 
 def is_word(name: str, limits: Limits) -> bool:

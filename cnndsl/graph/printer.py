@@ -33,10 +33,19 @@ def print_graph(graph: Graph) -> str:
     """
     writer = Writer()
     results = _Printer(graph, writer).write()
+    return writer.text(heading(graph, graph.name), results, clause(graph))
+
+
+def heading(graph: Graph, name: str) -> str:
+    """``net Tiny: [3, H, W], [1, H, W] mask =``."""
     inputs = ", ".join(f"{n.type}{'' if n.path == 'in' else f' {n.path}'}" for n in graph.inputs)
+    return f"net {name}: {inputs} ="
+
+
+def clause(graph: Graph) -> str:
+    """``where H % 32 == 0``; nothing where every size is valid that the steps allow."""
     conditions = ", ".join(restrictions(graph.facts))
-    clause = f"where {conditions}" if conditions else ""
-    return writer.text(f"net {graph.name}: {inputs} =", results, clause)
+    return f"where {conditions}" if conditions else ""
 
 
 class _Printer:

@@ -21,3 +21,11 @@ def around(space: str) -> Iterator[str]:
     while space:
         yield space
         space = space.rpartition(".")[0]
+
+
+def child(space: str, outer: str) -> str:
+    """The namespace directly in ``outer`` that ``space`` is, or is in; "" for ``outer`` itself."""
+    if space == outer:
+        return ""
+    end = space.find(".", len(outer) + 1 if outer else 0)
+    return space if end < 0 else space[:end]

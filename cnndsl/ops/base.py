@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
+from cnndsl.diagnostics.display import counted
 from cnndsl.ops.axis import Axis
 from cnndsl.ops.params import REQUIRED, Param, RuleError, param
 from cnndsl.ops.sizes import Size, SizeTooComplex
@@ -206,7 +207,7 @@ class Op:
     def check_inputs(self, xs: Sequence[Type]) -> None:
         """Number and kinds of the inputs; an UNKNOWN one passes in silence."""
         if not xs or (self.arity is not None and len(xs) != self.arity):
-            wanted = "at least one input" if self.arity is None else f"{self.arity} input(s)"
+            wanted = "at least one input" if self.arity is None else counted(self.arity, "input")
             raise RuleError(f"`{self.name}` needs {wanted}, got {len(xs)}", rule="operands")
         for index, x in enumerate(xs):
             if not isinstance(x, Unknown) and not isinstance(x, self.on):
@@ -290,7 +291,7 @@ class Op:
 
     def torch(self, *xs: Any, **_: Any) -> Callable[..., Any]:
         """The PyTorch form: an ``nn.Module``, or a picklable function for what holds nothing."""
-        if not self.module:
+        if not self.module:  # a plug-in gave neither this nor `module`
             raise NotImplementedError(f"{self.name} has no PyTorch form")
         from torch import nn
 

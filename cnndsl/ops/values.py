@@ -19,6 +19,8 @@ Coercion = Callable[[Value], Value]
 _DIGITS = 12
 MOST = 2**128
 """The largest numerator or denominator of the language's numbers."""
+_ORDINARY = (1e-30, 1e30)
+"""Every float between these is such a number; beyond them only some are."""
 
 
 class Edges(NamedTuple):
@@ -67,13 +69,15 @@ def spell(value: Value) -> str:
 def _decimal(value: float) -> str:
     """A finite float in numbers of at most 12 digits, as a text may have them."""
     for text in _spellings(value):
-        if sum(map(str.isdigit, text)) <= _DIGITS and Fraction(text).denominator <= MOST:
+        found = Fraction(text)
+        short = sum(map(str.isdigit, text)) <= _DIGITS
+        if short and max(abs(found.numerator), found.denominator) <= MOST:
             return text
     for digits in range(1, 40):
         near = Fraction(value).limit_denominator(min(10**digits, MOST))
-        if float(near) == value:
+        if float(near) == value and abs(near.numerator) <= MOST:
             return f"{_long(near.numerator)}/{_long(near.denominator)}"
-    raise ValueError(f"no text gives {value!r}")
+    raise ValueError(f"needs a number that a text can give, got {value!r}")
 
 
 def _spellings(value: float) -> Iterator[str]:
@@ -117,6 +121,8 @@ def real(value: Value) -> float:
         raise ValueError("is too large for a finite number") from None
     if not isfinite(number):
         raise ValueError(f"needs a finite number, got {number}")
+    if number and not _ORDINARY[0] <= abs(number) <= _ORDINARY[1]:
+        _decimal(number)
     return number
 
 

@@ -162,7 +162,9 @@ def _build(plan: Plan, stride: Pair, flow: Flow) -> Step:
     if plan.how == "keep":
         return step
     if plan.how == "pool":
-        return flow.add(_pool(stride), [step], origins=step.origins)
+        # an input of the network comes from no step: its readers do
+        readers = [origin for user in step.users.values() for origin in user.origins]
+        return flow.add(_pool(stride), [step], origins=step.origins or readers)
     if plan.how == "window":
         return flow.add(_strided(step, stride), step.inputs, step.weights, step.origins)
     operands = [_build(operand, stride, flow) for operand in plan.operands]

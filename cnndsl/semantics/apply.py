@@ -9,7 +9,7 @@ from cnndsl.ops.types import Unknown
 from cnndsl.semantics import errors
 from cnndsl.semantics.calls import Caller
 from cnndsl.semantics.naming import Namespace
-from cnndsl.semantics.trampoline import Routine, ready
+from cnndsl.semantics.trampoline import Later, Routine
 from cnndsl.semantics.values import Definition, Env, Flow, Function, Wires
 from cnndsl.source import Span
 from cnndsl.syntax import ast
@@ -23,7 +23,7 @@ class Applier(Caller):
 
     def run(
         self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
-    ) -> Routine[Flow]:
+    ) -> Later[Flow]:
         raise NotImplementedError
 
     def body(
@@ -36,9 +36,9 @@ class Applier(Caller):
     ) -> Routine[list[tuple[Flow, Span]]]:
         raise NotImplementedError
 
-    def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Routine[Flow]:
+    def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Flow:
         self._report_kind(expr, "a layer is needed here, and this is a number")
-        return ready(self.state.failed(expr.span))
+        return self.state.failed(expr.span)
 
     def join(
         self, op: Op, flows: list[tuple[Flow, Span]], span: Span, env: Env, space: Namespace

@@ -17,7 +17,7 @@ from cnndsl.semantics.evaluate import Evaluator
 from cnndsl.semantics.faults import RuleFault, trail
 from cnndsl.semantics.joins import explain_join
 from cnndsl.semantics.naming import Namespace
-from cnndsl.semantics.trampoline import Routine
+from cnndsl.semantics.trampoline import Later, Routine
 from cnndsl.semantics.values import (
     Activation,
     Definition,
@@ -30,6 +30,9 @@ from cnndsl.semantics.values import (
 )
 from cnndsl.source import Span
 from cnndsl.syntax import ast
+
+Given = Mapping[str, tuple[Any, ast.Argument]]
+"""Value and place of each argument, by the parameter's name."""
 
 
 class Caller(Evaluator):
@@ -146,13 +149,21 @@ class Caller(Evaluator):
 
     def make(
         self, op: type[Op], expr: ast.Call | None, env: Env, span: Span
-    ) -> Routine[tuple[Op | None, Mapping[str, Span]]]:
+    ) -> Later[tuple[Op | None, Mapping[str, Span]]]:
         """The operator with its parameters, and where each was given."""
-        given: dict[str, tuple[Any, ast.Argument]] | None = {}
-        if expr is not None and expr.args:
-            given = yield self._arguments(op.name, list(op.params), expr, env, span)
-        if given is None:
-            return None, {}
+        if expr is None or not expr.args:
+            return self._made_of(op, {}, env, span)
+        return self._with_arguments(op, expr, env, span)
+
+    def _with_arguments(
+        self, op: type[Op], expr: ast.Call, env: Env, span: Span
+    ) -> Routine[tuple[Op | None, Mapping[str, Span]]]:
+        given = yield self._arguments(op.name, list(op.params), expr, env, span)
+        return (None, {}) if given is None else self._made_of(op, given, env, span)
+
+    def _made_of(
+        self, op: type[Op], given: Given, env: Env, span: Span
+    ) -> tuple[Op | None, Mapping[str, Span]]:
         values = dict(env.activation.defaults.get(op.name, {}))
         for name, (value, _) in given.items():
             values[name] = _as_word(op.params[name], value)

@@ -113,7 +113,10 @@ def which_net(nets: Iterable[str]) -> Diagnostic:
     nets = tuple(nets)
     if not nets:
         return Diagnostic("E0209", "this file has no net", help="write `net Name: [3, H, W] = …`")
-    return Diagnostic("E0209", f"this file has {len(nets)} nets: say which, {', '.join(nets)}")
+    return Diagnostic(
+        "E0209", f"this file has {len(nets)} nets: say which, {', '.join(nets)}",
+        help=f"`--net {nets[0]}` on the command line, `.net(\"{nets[0]}\")` in Python",
+    )  # fmt: skip
 
 
 def too_long(name: str, size: int, limit: int) -> Diagnostic:

@@ -18,12 +18,12 @@ from cnndsl.semantics.ascription import check_ascription
 from cnndsl.semantics.naming import Namespace, fits_label
 from cnndsl.semantics.repeat import Repeater
 from cnndsl.semantics.state import State
-from cnndsl.semantics.trampoline import Routine, ready
+from cnndsl.semantics.trampoline import Later, Routine
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
 from cnndsl.source import Span
 from cnndsl.syntax import ast
 
-Handler = Callable[..., Routine[Flow]]
+Handler = Callable[..., Later[Flow]]
 _JOINS = {"+": "add", "|": "concat", "*": "mul"}
 
 
@@ -43,7 +43,7 @@ class Expander(Repeater):
 
     def run(
         self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
-    ) -> Routine[Flow]:
+    ) -> Later[Flow]:
         self.state.step(expr.span)
         handler: Handler = self._layers.get(type(expr), self._misplaced)
         return handler(expr, env, flow, space, label)
@@ -64,7 +64,7 @@ class Expander(Repeater):
 
     def _grouped(
         self, expr: ast.Group, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
+    ) -> Later[Flow]:
         return self.run(expr.body, env, flow, self.open(space, label, expr.span))
 
     def _labelled(
@@ -81,7 +81,12 @@ class Expander(Repeater):
         activation.labels[relative] = (expr.body, env, space.path)
         return done
 
-    def _label_text(self, label: ast.LabelText, env: Env) -> Routine[str | None]:
+    def _label_text(self, label: ast.LabelText, env: Env) -> Later[str | None]:
+        if len(label.parts) == 1 and isinstance(label.parts[0], str):
+            return self._short_enough(label.parts[0], label.span)
+        return self._put_together(label, env)
+
+    def _put_together(self, label: ast.LabelText, env: Env) -> Routine[str | None]:
         parts = []
         for part in label.parts:
             if isinstance(part, str):
@@ -95,10 +100,13 @@ class Expander(Repeater):
                 self.state.report(errors.bad_label(part.span, message))
                 return None
             parts.append(str(value))
-        name, limit = "".join(parts), self.state.limits.identifier
+        return self._short_enough("".join(parts), label.span)
+
+    def _short_enough(self, name: str, span: Span) -> str | None:
+        limit = self.state.limits.identifier
         if max(map(len, name.split("."))) > limit:
             message = f"a label has at most {limit} characters"
-            self.state.report(errors.bad_label(label.span, message))
+            self.state.report(errors.bad_label(span, message))
             return None
         return name
 
@@ -150,8 +158,8 @@ class Expander(Repeater):
 
     def _constant(
         self, expr: ast.Constant, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
-        return ready(flow if expr.name == "id" else Flow(()))
+    ) -> Flow:
+        return flow if expr.name == "id" else Flow(())
 
     def _chosen(
         self, expr: ast.If, env: Env, flow: Flow, space: Namespace, label: str | None
@@ -238,10 +246,10 @@ class Expander(Repeater):
 
     def _named(
         self, expr: ast.Name, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
+    ) -> Later[Flow]:
         value = self.look_up(expr.name, env)
         if isinstance(value, Wires):
-            return ready(Flow(value.ids))
+            return Flow(value.ids)
         if isinstance(value, Layer):
             layer = self.run(value.expr, value.env, flow, space, label)
             return self.state.within(value.env.activation.frame, layer)
@@ -251,11 +259,11 @@ class Expander(Repeater):
             self.unknown(expr, env)
         elif not isinstance(value, Unknown):
             self._report_kind(expr, f"a layer is needed here, and `{expr.name}` is a number")
-        return ready(self.state.failed(expr.span))
+        return self.state.failed(expr.span)
 
     def _called(
         self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None
-    ) -> Routine[Flow]:
+    ) -> Later[Flow]:
         name = expr.callee.name
         value = self.look_up(name, env)
         if isinstance(value, Function):
@@ -267,7 +275,7 @@ class Expander(Repeater):
         elif not isinstance(value, Unknown):
             what = "already has its input" if isinstance(value, Wires) else "takes no parameters"
             self._report_kind(expr, f"`{name}` {what}")
-        return ready(self.state.failed(expr.span))
+        return self.state.failed(expr.span)
 
     def _one_of(
         self, expr: ast.Call, env: Env, flow: Flow, space: Namespace, label: str | None

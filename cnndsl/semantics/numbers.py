@@ -57,7 +57,7 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
 
 def tidy(value: int | Fraction) -> int | Fraction:
     """Whole fractions as int; numbers past any use are refused."""
-    if isinstance(value, Fraction):
+    if not isinstance(value, int):  # asking for a Fraction takes several times as long
         if value.denominator > MOST:
             raise NumberError("arithmetic", "a fraction with more than 38 digits")
         value = int(value) if value.denominator == 1 else value

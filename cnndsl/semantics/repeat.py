@@ -21,8 +21,7 @@ class Repeater(Applier):
         self, expr: ast.Power, env: Env, flow: Flow, space: Namespace, label: str | None
     ) -> Routine[Flow]:
         if self.kind(expr.base, env) == "number":
-            misplaced: Flow = yield self._misplaced(expr, env, flow)
-            return misplaced
+            return self._misplaced(expr, env, flow)
         count = yield self.number(expr.exponent, env)
         if isinstance(count, Unknown):
             return self.state.failed(expr.span)

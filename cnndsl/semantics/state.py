@@ -14,7 +14,7 @@ from cnndsl.ops.base import Op
 from cnndsl.ops.types import UNKNOWN, Type
 from cnndsl.semantics import errors
 from cnndsl.semantics.doubt import Doubt
-from cnndsl.semantics.trampoline import Answer, Routine
+from cnndsl.semantics.trampoline import Answer, Later, Routine
 from cnndsl.semantics.values import Env, Flow, Stop, Wires
 from cnndsl.semantics.wording import expanded
 from cnndsl.source import Span
@@ -111,7 +111,7 @@ class State:
         self.report(diagnostic)
         return Stop()
 
-    def within(self, frame: Frame | None, routine: Routine[Answer]) -> Routine[Answer]:
+    def within(self, frame: Frame | None, routine: Later[Answer]) -> Routine[Answer]:
         """Runs a routine whose text belongs to another call."""
         outer, self.frame = self.frame, frame
         try:

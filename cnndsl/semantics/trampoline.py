@@ -1,21 +1,25 @@
 """Deep calls on a stack of our own, so that no input can exhaust Python's.
 
-A routine is a generator: ``value = yield routine(…)`` calls another, ``return`` answers.
+A routine is a generator: ``value = yield routine(…)`` calls another, ``return`` answers. A
+function that often has its answer at once gives the answer itself, and a routine otherwise;
+whoever calls it yields what it gives and need not know which.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeVar
+from types import GeneratorType
+from typing import Any, TypeAlias, TypeVar
 
 Answer = TypeVar("Answer")
-Routine = Generator["Routine[Any]", Any, Answer]
+Routine = Generator[Any, Any, Answer]
+Later: TypeAlias = Answer | Routine[Answer]
+"""An answer, or the routine that finds it. No answer is a generator itself."""
 
 
-def ready(answer: Answer) -> Routine[Answer]:
-    """A routine that has its answer already."""
-    return answer
-    yield
+def is_routine(found: Any) -> bool:
+    """Whether what a function gave is still to be found."""
+    return type(found) is GeneratorType
 
 
 def run(routine: Routine[Answer]) -> Answer:
@@ -32,8 +36,10 @@ def run(routine: Routine[Answer]) -> Answer:
         except BaseException as raised:
             value, error = None, raised
         else:
-            callers.append(current)
-            current, value, error = called, None, None
+            if is_routine(called):
+                callers.append(current)
+                current, called = called, None
+            value, error = called, None
             continue
         if not callers:
             break

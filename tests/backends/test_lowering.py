@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import prod
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from tests.graph.cases import CASES
 from tests.networks import random_network
 
 TEXTS = [*CASES.values(), *map(random_network, range(1_000, 1_300))]
-PARTS = [TEXTS[i : i + 20] for i in range(0, len(TEXTS), 20)]
+PARTS = [tuple(TEXTS[i : i + 20]) for i in range(0, len(TEXTS), 20)]
 
 
 def on_meta(net: cnndsl.Compilation) -> Any:
@@ -31,37 +33,46 @@ def said(graph: Graph) -> dict[str, tuple[int, ...]]:
     }
 
 
-def nets(texts: list[str]) -> list[cnndsl.Compilation]:
+@cache
+def nets(texts: tuple[str, ...]) -> list[cnndsl.Compilation]:
     return [cnndsl.loads(text).net(chooser=lambda path, count: 0) for text in texts]
 
 
 @pytest.mark.parametrize("texts", PARTS, ids=lambda texts: texts[0].strip()[:20])
-def test_weights_are_what_the_graph_says(texts: list[str]) -> None:
+def test_weights_are_what_the_graph_says(texts: tuple[str, ...]) -> None:
     """Keys, shapes and order; a namespace's own bare weights come before its modules'."""
     for net in nets(texts):
-        state = on_meta(net).state_dict()
+        model = on_meta(net)
+        state = model.state_dict()
         expected = said(net.graph)
         assert {key: tuple(value.shape) for key, value in state.items()} == expected
         if all(weight.name for node in net.graph for weight in weights_of(net.graph, node)):
             assert list(state) == list(expected)
-        trained = sum(p.numel() for p in on_meta(net).parameters())
+        trained = sum(p.numel() for p in model.parameters())
         assert trained == net.params
 
 
 @pytest.mark.parametrize("texts", PARTS, ids=lambda texts: texts[0].strip()[:20])
-def test_shapes_are_what_the_graph_says(texts: list[str]) -> None:
+def test_shapes_are_what_the_graph_says(texts: tuple[str, ...]) -> None:
     """In training and evaluation, at the smallest valid size and at a larger one."""
     for net in nets(texts):
-        model = on_meta(net)
         facts = net.graph.facts
-        for sizes in (facts.smallest(), facts.reference(77)):
+        small = facts.smallest()
+        larger = {symbol: facts.allowed(symbol).next(size + 9) for symbol, size in small.items()}
+        device = device_for(net, larger)
+        model = on_meta(net).to_empty(device=device)
+        for sizes in (small, larger):
             for training in (True, False):
-                check(net, model.train(training), sizes)
+                check(net, model.train(training), sizes, device)
 
 
-def check(net: cnndsl.Compilation, model: Any, sizes: dict[str, int]) -> None:
-    inputs = [torch.empty(3, *shape, device="meta") for shape in input_shapes(net, sizes)]
-    found = model(*inputs)
+def device_for(net: cnndsl.Compilation, sizes: dict[str, int]) -> str:
+    """Small tensors are faster than `meta`; some cases are as large as the limits allow."""
+    return "cpu" if sum(map(prod, input_shapes(net, sizes))) < 100_000 else "meta"
+
+
+def check(net: cnndsl.Compilation, model: Any, sizes: dict[str, int], device: str) -> None:
+    found = model(*(torch.zeros(3, *s, device=device) for s in input_shapes(net, sizes)))
     expected = net.output_shapes(**sizes)
     values = dict(zip(expected, [found] if torch.is_tensor(found) else found, strict=True))
     emitted = {output.name: output for output in net.graph.outputs}

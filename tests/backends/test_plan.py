@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from torch import Tensor
 
 import cnndsl
 from cnndsl.backends.torch.plan import Scope, Step, plan
+from tests import programs
 from tests.graph.cases import CASES
 from tests.networks import random_network
-from tests.programs import graph_of
 
+graph_of = cache(programs.graph_of)
 GRAPHS = [*CASES.values(), *map(random_network, range(200))]
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
+from cnndsl import Diagnostic
 from tests.errors import reports
 
 CASES = reports.cases()
 SHAPES = {"E0401", "E0402", "E0403", "E0404", "E0405"}
 
 
+@cache
+def found_in(name: str) -> tuple[Diagnostic, ...]:
+    return reports.check(CASES[name][1])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_code_line_and_path(name: str) -> None:
-    remark, case = CASES[name]
-    found = [reports.place(d) for d in reports.check(case)]
+    remark, _ = CASES[name]
+    found = [reports.place(d) for d in found_in(name)]
     wanted = reports.expected(remark)
     assert wanted, f"{name} says nothing to expect"
     if any(line.startswith("E") for line in wanted):
@@ -25,7 +33,7 @@ def test_code_line_and_path(name: str) -> None:
 def test_every_printed_fix_holds(name: str) -> None:
     """Applied one at a time: its error is gone, and if it was the only one, all are."""
     _, case = CASES[name]
-    for diagnostic in reports.check(case):
+    for diagnostic in found_in(name):
         for fix in diagnostic.fixes if diagnostic.severity == "error" else ():
             assert fix.checked
             after = reports.check(case.with_texts(reports.applied(fix)))
@@ -44,9 +52,9 @@ def test_the_corpus_is_large_and_its_errors_are_single() -> None:
 def test_most_shape_faults_get_a_fix() -> None:
     faults = [
         diagnostic
-        for remark, case in CASES.values()
+        for name, (remark, _) in CASES.items()
         if any(line[:5] in SHAPES for line in reports.expected(remark))
-        for diagnostic in reports.check(case)
+        for diagnostic in found_in(name)
         if diagnostic.code in SHAPES
     ]
     without = [reports.place(d) for d in faults if not d.fixes]
@@ -56,8 +64,7 @@ def test_most_shape_faults_get_a_fix() -> None:
 
 def test_shape_faults_show_their_arithmetic() -> None:
     """A join names both sizes, an axis that changes its formula, and the step that changes it."""
-    _, case = CASES["joins/stride_on_one_side"]
-    (found,) = reports.check(case)
+    (found,) = found_in("joins/stride_on_one_side")
     assert found.path == "layer2.0" and found.trace == (
         "Bottleneck(128, stride=2), expanded from line 8",
         "Stage(Bottleneck, 128, 4, 2), expanded from line 13",

@@ -96,7 +96,7 @@ def test_parameters_are_refused_by_name(
         ("mul", (X, FeatureMap(32, 1, 1)), "channels", 1, "equal channels: 64 and 32"),
         ("mul", (X, FeatureMap(64, 1, 8)), "space", 1, "or [64, 1, 1]; got [64, 1, 8]"),
         ("mul", (FeatureMap(64, 1, 1), X), "space", 1, "like [64, 1, 1]"),
-        ("relu", (X, X), "operands", None, "`relu` needs 1 input(s), got 2"),
+        ("relu", (X, X), "operands", None, "`relu` needs 1 input, got 2"),
         ("add", (), "operands", None, "`add` needs at least one input, got 0"),
         ("crop(4)", (X,), "small", "amount", "`crop` leaves no height: 8 - 4 - 4 = 0"),
         ("pad(8, mode=reflect)", (X,), "small", "amount", "size of at least 9, got 8"),
@@ -161,8 +161,10 @@ def test_values_are_shown_and_spelled_as_the_text_writes_them() -> None:
     assert spell(None) == "auto" and spell(False) == "no" and spell(1e-5) == "1e-05"
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), Fraction(10) ** 400])
-def test_numbers_are_finite(number: Any) -> None:
+@pytest.mark.parametrize(
+    "number", [float("nan"), float("inf"), Fraction(10) ** 400, 1.4e-45, -1.23456789012e-38, 1e39]
+)
+def test_numbers_are_finite_and_can_be_written(number: Any) -> None:
     assert _refused(lambda: read("bn").replace(eps=number)).param == "eps"
 
 

@@ -13,6 +13,8 @@ from cnndsl.passes.flow import Flow
 from cnndsl.weights.expr import Expr
 
 _VARIANCE = "running_var"
+_MOST = 1_000_003
+"""Numbers drawn; more repeat them. A prime, so that no two rows of a tensor are the same."""
 
 
 class Drawn:
@@ -20,8 +22,8 @@ class Drawn:
 
     Normalisations get negative, zero (dead channels) and ordinary scales, variances from far
     below ``eps`` to large, and means away from zero. ``whole``: numbers whose sums and products
-    are exact in any order, if normalisations have no ``eps``. ``poisoned``: the first sample
-    has a NaN in its corner and the second an infinity inside.
+    are exact in any order, if normalisations have no ``eps``. ``poisoned``: both samples once
+    more behind them, the first with a NaN in its corner and the second with an infinity inside.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Drawn:
             self._input((2, *shape(concrete(step.type, sizes)))) for step in flow.inputs
         ]
         if poisoned:
-            for index, value in enumerate(self.inputs):
-                _poison(value, corner=-(index % 2))
+            self.inputs = [
+                torch.cat([value, _poisoned(value, corner=-(index % 2))])
+                for index, value in enumerate(self.inputs)
+            ]
 
     def _input(self, size: tuple[int, ...]) -> Tensor:
         if self.whole:
@@ -53,7 +57,9 @@ class Drawn:
     def _normal(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         """One call for all: there are many small ones."""
         counts = [math.prod(size) for size in shapes.values()]
-        values = torch.randn(sum(counts), dtype=torch.float64, generator=self.generator)
+        total = sum(counts)
+        values = torch.randn(min(total, _MOST), dtype=torch.float64, generator=self.generator)
+        values = values.repeat(-(-total // _MOST))[:total]
         parts = values.split(counts) if counts else ()
         return {k: v.view(s) for (k, s), v in zip(shapes.items(), parts, strict=True)}
 
@@ -99,10 +105,12 @@ class Drawn:
                 found[path + "running_mean"] /= deviation.clamp(min=1)
 
 
-def _poison(value: Tensor, corner: int) -> None:
+def _poisoned(value: Tensor, corner: int) -> Tensor:
     """Inputs differ in where they are poisoned, lest one hides what happens to another."""
+    value = value.clone()
     value[(0, *(corner for _ in value.shape[1:]))] = math.nan
     value[(1, *(size // 2 for size in value.shape[1:]))] = math.inf
+    return value
 
 
 def parameter_shapes(flow: Flow) -> dict[str, tuple[int, ...]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 import cnndsl
+from cnndsl.passes.base import Trace
 from cnndsl.passes.flow import Flow
+from cnndsl.passes.pipeline import REWRITES
 from tests.passes.oracle import assert_same
-from tests.passes.planted import EDITS, LEGAL, PAIRS, Edit
+from tests.passes.planted import EDITS, LEGAL, PAIRS, Broken, Edit
 
 PLANTED = {
     **{name: (f"net N: [4, H, W] = {body}", edit) for name, (body, edit) in EDITS.items()},
@@ -47,6 +49,16 @@ def test_it_is_caught_in_the_results_alone(name: str) -> None:
     before, after = edited(*PLANTED[name])
     with pytest.raises(AssertionError, match="result"):
         assert_same(before, after, inside=False)
+
+
+def test_a_mistake_behind_what_was_right_is_caught() -> None:
+    """Numbers and values of the rewrites before are used again, and hide nothing."""
+    flow = flow_of("net N: [4, H, W] = conv(4, 3) -> id -> bn -> dropout(0.5) -> relu -> gap")
+    trace = Trace()
+    for name in ("remove-identity", "norm-to-affine", "fold-affine"):
+        assert REWRITES[name].run(flow, trace)
+    with pytest.raises(AssertionError, match="values differ"):
+        Broken().run(flow, trace)
 
 
 @pytest.mark.parametrize("name", LEGAL)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -24,21 +23,31 @@ Weights = Mapping[str, Tensor]
 
 
 def function(op: Op, types: Sequence[Type], weights: Weights) -> Function:
-    """``function_of``, with each of PyTorch's modules made once: that draws numbers."""
+    """``function_of``, with each of PyTorch's modules made once, which takes longer than most
+    calls of it."""
     if isinstance(op, Chain):
         return lambda *xs: _links(op, types, weights, xs)[0]
     made = _made(op, tuple(types)) if weights else None
     if not isinstance(made, nn.Module):
         return function_of(op, types, weights)
-    made = copy.copy(made)
-    made._parameters = {key: weights.get(key) for key in made._parameters}  # type: ignore[misc]
-    made._buffers = {key: weights[key] for key in made._buffers}
-    return made
+    return partial(_lent, made, weights)
+
+
+def _lent(module: nn.Module, weights: Weights, *inputs: Tensor) -> Tensor:
+    """A call of the module with other numbers."""
+    own = module._parameters, module._buffers
+    module._parameters = {key: weights.get(key) for key in module._parameters}  # type: ignore[misc]
+    module._buffers = {key: weights[key] for key in module._buffers}
+    try:
+        return module(*inputs)  # type: ignore[no-any-return]
+    finally:
+        module._parameters, module._buffers = own
 
 
 @cache
 def _made(op: Op, types: tuple[Type, ...]) -> Function:
-    return function_of(op, types, {w.name: torch.zeros(w.shape) for w in op.weights(*types)})
+    empty = {w.name: torch.empty(w.shape, device="meta") for w in op.weights(*types)}
+    return function_of(op, types, empty)
 
 
 class Values:

@@ -127,8 +127,9 @@ def similar_pair(rng: random.Random) -> tuple[Size, Size]:
 
 def check_agreement(a: Dim, b: Dim, allowed: Valid, found: Agreement) -> None:
     numbers = [n for n in range(1, REACH) if allowed.contains(n)]
-    equal = [n for n in numbers if at(a, {"H": n}) == at(b, {"H": n})]
-    differ = [n for n in numbers if n not in set(equal)]
+    same = {n: at(a, {"H": n}) == at(b, {"H": n}) for n in numbers}
+    equal = [n for n in numbers if same[n]]
+    differ = [n for n in numbers if not same[n]]
     assert found.always == (not found.witness)
     if found.witness:
         n = found.witness["H"]

@@ -149,12 +149,15 @@ def test_smallest_image_in_training(name: str) -> None:
 
 
 def _assert_least(theirs: nn.Module, least: int) -> None:
-    theirs(torch.empty(2, 3, least, 320, device="meta"))
-    theirs(torch.empty(2, 3, 320, least, device="meta"))
-    if least > 1:
-        for height, width in ((least - 1, 320), (320, least - 1)):
-            with pytest.raises(RuntimeError, match=r"[Kk]ernel size|too small"):
-                theirs(torch.empty(2, 3, height, width, device="meta"))
+    with pytest.MonkeyPatch.context() as patch:
+        # It changes no size, and takes most of the time on `meta`.
+        patch.setattr(nn.BatchNorm2d, "forward", lambda norm, x: x)
+        theirs(torch.empty(2, 3, least, 320, device="meta"))
+        theirs(torch.empty(2, 3, 320, least, device="meta"))
+        if least > 1:
+            for height, width in ((least - 1, 320), (320, least - 1)):
+                with pytest.raises(RuntimeError, match=r"[Kk]ernel size|too small"):
+                    theirs(torch.empty(2, 3, height, width, device="meta"))
 
 
 @each
