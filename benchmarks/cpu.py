@@ -32,6 +32,7 @@ from cnndsl.engines.accuracy import error
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
+from cnndsl.engines.ort_engine import OrtEngine
 from cnndsl.engines.timing import interleaved
 from cnndsl.passes.base import Pipeline
 from cnndsl.passes.flow import Flow
@@ -160,7 +161,8 @@ def peers(
     yield from eager(plain, dtype)
     written = flow.copy()
     Pipeline([RemoveIdentity(), PoolForms()]).run(written)  # as exporters write fixed sizes
-    for name, engine in ENGINES.items():
+    engines = {**ENGINES, "onnxruntime": OrtEngine(as_written=True)}
+    for name, engine in engines.items():
         job = Job(written, parameters, (tuple(x.shape),), dtype)
         # torch's unfused form is eager
         if name not in ("torch", *without) and not engine.absent() and not engine.refuses(job):

@@ -56,6 +56,11 @@ class Engine(ABC):
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
 
+    @property
+    def device(self) -> str:
+        """The kind of device that parameters and inputs are to lie on."""
+        return "cpu"
+
     def absent(self) -> str | None:
         """Why it cannot run on this machine, as a sentence; None if it can."""
         return None

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cnndsl.engines import memory
-from cnndsl.engines.accuracy import agrees
+from cnndsl.engines.accuracy import Standard, samples
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.chunks import SIZES, sizes_for_batch
 from cnndsl.engines.inductor_engine import InductorEngine
@@ -23,13 +23,15 @@ from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.engines.ort_engine import OrtEngine
 from cnndsl.engines.timing import interleaved
 from cnndsl.engines.torch_engine import TorchEngine
+from cnndsl.engines.triton_engine import TritonEngine
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
+from cnndsl.passes.flow import Flow
 from cnndsl.passes.text import show_flow
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
-    for engine in (TorchEngine(), InductorEngine(), OrtEngine(), OpenVinoEngine())
+    for engine in (TorchEngine(), InductorEngine(), OrtEngine(), OpenVinoEngine(), TritonEngine())
 }
 AUTO = "auto"
 QUICK = ("torch", "onnxruntime", "openvino")
@@ -39,7 +41,8 @@ ROUNDS = 3
 
 def live_for(graph: Graph, facts: Facts, engine: str, dtype: torch.dtype | None) -> Live:
     """What a network of this graph runs in eval mode; ValueError if the engine cannot."""
-    return Live(Recipe(graph, facts, chooser(engine), dtype))
+    device = ENGINES[engine].device if engine in ENGINES else "cpu"
+    return Live(Recipe(graph, facts, chooser(engine), dtype, device))
 
 
 def chooser(name: str) -> Callable[[Job, Recipe], Choice]:
@@ -107,18 +110,19 @@ def _known(found: dict[str, Any] | None, there: Sequence[Engine]) -> Choice | No
 
 def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, float]:
     """Median milliseconds of each choice that runs this and agrees."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(shape, generator=generator).to(job.dtype) for shape in job.shapes]
+    cases = samples(job.shapes, job.dtype)
+    written = replace(job, flow=Flow(recipe.graph))  # as a user would run it without us
+    standard = Standard(written, cases)
     runners: dict[Choice, Runner] = {}
     for choice in choices:
         try:
             runner = choice.build(replace(job, flow=recipe.fused(choice.engine, job.sizes)))
-            if choice.engine.name == "torch" or agrees(runner, job, inputs):
+            if choice.engine.name == "torch" or standard.is_met_by(runner):
                 runners[choice] = runner
         except EngineError:
             continue
     times = interleaved(
-        {choice: partial(runner, *inputs) for choice, runner in runners.items()}, ROUNDS
+        {choice: partial(runner, *cases[0]) for choice, runner in runners.items()}, ROUNDS
     )
     return {choice: 1000 * statistics.median(found) for choice, found in times.items()}
 

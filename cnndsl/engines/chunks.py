@@ -23,11 +23,11 @@ SIZES = (1, 4)
 """Samples per chunk that are tried."""
 
 
-def sizes_for_batch(flow: Flow, batch: int) -> tuple[int, ...]:
+def sizes_for_batch(flow: Flow, batch: int, sizes: Sequence[int] = SIZES) -> tuple[int, ...]:
     """Chunk sizes worth trying: those that divide the batch, if samples are independent."""
     if not _independent(flow):
         return ()
-    return tuple(size for size in SIZES if size < batch and batch % size == 0)
+    return tuple(size for size in sizes if size < batch and batch % size == 0)
 
 
 def _independent(flow: Flow) -> bool:

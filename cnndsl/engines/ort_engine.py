@@ -15,9 +15,15 @@ from cnndsl.engines.found import missing
 
 
 class OrtEngine(Engine):
-    """The CPU provider of onnxruntime, for one shape at a time; it computes in float32 always."""
+    """The CPU provider of onnxruntime, for one shape at a time; it computes in float32 always.
+
+    ``as_written``: without our own forms for its layout, as others give it a network.
+    """
 
     name = "onnxruntime"
+
+    def __init__(self, *, as_written: bool = False) -> None:
+        self.as_written = as_written
 
     def absent(self) -> str | None:
         return missing("onnxruntime", "onnx")
@@ -31,9 +37,12 @@ class OrtEngine(Engine):
         import onnxruntime
 
         from cnndsl.engines.onnx_model import onnx_model
+        from cnndsl.engines.ort_layout import keep_blocks
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
+        if not self.as_written:
+            keep_blocks(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
         options.inter_op_num_threads = 1

@@ -93,7 +93,7 @@ class _Program:
                 values[writes] = view(buffers[place.buffer], place)
             else:
                 values[writes] = function(*[values[i] for i in reads])
-                self._write(writes, values, buffers)
+            self._write(writes, values, buffers)  # a view too: it may be a part of another
             for i in release:
                 del values[i]
         return [values[i] for i in self.results]

@@ -18,7 +18,8 @@ from tests.engines.operators import OPERATORS
 from tests.networks import random_network
 from tests.passes.drawn import Drawn
 
-NAMES = [name for name in ENGINES if name != "inductor"]  # it has its own test: it is slow
+# Inductor is slow, triton is interpreted in a process of its own: both have their own tests.
+NAMES = [name for name in ENGINES if name not in ("inductor", "triton")]
 
 
 def job(net: cnndsl.Compilation, *, rewrite: bool, seed: int = 0) -> tuple[Job, Drawn]:
@@ -70,6 +71,29 @@ def test_inductor() -> None:
     text = "net N: [3, H, W] = conv(8, 3) -> bn -> relu -> (id + conv(8, 3)) -> scale -> bn -> gap"
     given, drawn = job(cnndsl.loads(text).net(), rewrite=True)
     compare("inductor", given, drawn)
+
+
+NESTED = """
+block Crossed =
+  let a = (in -> a: conv(3, 3))
+  let b = (in -> b: conv(2, 3))
+  let c = (in -> c: conv(4, 3))
+  let d = (in -> d: conv(5, 3))
+  let bc = (b | c)
+  let bcd = (bc | d)
+  let y = (a | bc)
+  let z = (y | d)
+  (bcd -> p: conv(3, 3)) + (y -> q: conv(3, 3)) + (z -> r: conv(3, 3)) + (bc -> s: conv(3, 1))
+
+net N: [3, 8, 8] = crossed: Crossed
+"""
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_concatenation_that_is_part_of_another(engine: str) -> None:
+    """``bc`` begins one buffer and is copied into the middle of the other."""
+    given, drawn = job(cnndsl.loads(NESTED).net(), rewrite=True)
+    compare(engine, given, drawn)
 
 
 def model(**options: Any) -> Any:

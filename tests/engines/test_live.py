@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import cnndsl
+from cnndsl.engines.watch import Watch
 
 TEXT = """\
 block Unit(c) = conv: conv(c, 3) -> bn: bn -> relu
@@ -134,6 +135,14 @@ def test_a_replaced_layer_runs() -> None:
         fast(picture())
         fast.fc = nn.Linear(8, 2)
         assert fast(picture()).out.shape == (2, 2)
+
+
+def test_what_is_added_is_a_change() -> None:
+    layers = nn.Sequential(nn.ReLU())
+    watch = Watch(layers)
+    assert not watch.changed()
+    layers[0].register_buffer("slope", torch.ones(1))  # a layer of a third party may look for it
+    assert watch.changed()
 
 
 def hook(fast: Any) -> str:

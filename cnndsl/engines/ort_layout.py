@@ -1,0 +1,89 @@
+"""Other forms of the same, so that values stay in onnxruntime's blocked layout.
+
+onnxruntime computes convolutions on channels in blocks of 8 or 16. What stands between them and
+knows no blocks makes it turn whole values back and forth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import helper, numpy_helper
+
+_BLOCK = 16
+"""A multiple of the width of every block."""
+Dims = tuple[int, ...]
+
+
+def keep_blocks(model: Any) -> None:
+    """Rewrites a model of fixed shapes, in place."""
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        _pack_groups(model.graph, 8)
+    _spread_gates(model.graph)
+
+
+def _pack_groups(graph: Any, width: int) -> None:
+    """Groups narrower than a block become groups of a block's width, with zeros between.
+
+    Twice the work of these convolutions or more, but in blocks: ResNeXt-50 takes 0.97 times as
+    long. Measured for blocks of 8 alone.
+    """
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        group = next((a for a in node.attribute if a.name == "group"), None)
+        if node.op_type != "Conv" or group is None or node.input[1] not in held:
+            continue
+        weight = numpy_helper.to_array(held[node.input[1]])
+        packed = _packed(weight, group.i, width)
+        if packed is not None:
+            group.i = group.i * weight.shape[1] // width
+            node.input[1] = f"{node.name}/packed"
+            graph.initializer.append(numpy_helper.from_array(packed, node.input[1]))
+
+
+def _packed(weight: Any, groups: int, width: int) -> Any:
+    """The weight of a convolution with groups of ``width``; None where they do not come out."""
+    outputs, inputs, *kernel = weight.shape
+    count, each = width // inputs, outputs // groups
+    if inputs in (1, width) or count * inputs != width or groups % count or count * each % width:
+        return None
+    parts = weight.reshape(groups // count, count, each, inputs, *kernel)
+    packed = np.zeros((groups // count, count, each, count, inputs, *kernel), weight.dtype)
+    for i in range(count):
+        packed[:, i, :, i] = parts[:, i]
+    return packed.reshape(outputs, width, *kernel)
+
+
+def _spread_gates(graph: Any) -> None:
+    dims = {
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    gates = {name for node in graph.node if node.op_type == "Sigmoid" for name in node.output}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Mul" and len(gates.intersection(node.input)) == 1:
+            nodes += _spread(node, gates, dims, graph.initializer)
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _spread(node: Any, gates: set[str], dims: Mapping[str, Dims], initializers: Any) -> list[Any]:
+    """Enlarges a gate to the map that it multiplies: blocks are multiplied where both factors are
+    of one shape. SE-ResNet-50 takes 0.97 times as long, with 35 changes of layout less."""
+    at = next(i for i, name in enumerate(node.input) if name in gates)
+    gate = dims[node.input[at]]
+    size = dims.get(node.input[1 - at], gate)  # a weight is no map
+    if gate[2:] != (1, 1) or size[2:] == (1, 1) or size[1] % _BLOCK:
+        return []
+    scales, spread = f"{node.name}/scales", f"{node.name}/spread"
+    factors = np.array((1, 1, *size[2:]), dtype=np.float32)
+    initializers.append(numpy_helper.from_array(factors, scales))
+    exact = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    enlarged = helper.make_node("Resize", [node.input[at], "", scales], [spread], spread, **exact)
+    node.input[at] = spread
+    return [enlarged]

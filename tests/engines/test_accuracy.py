@@ -1,0 +1,84 @@
+"""An engine must be as exact as PyTorch: usually, and on the border too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+import cnndsl
+from cnndsl.engines.accuracy import SAMPLES, Standard, agrees, samples
+from cnndsl.engines.apply import Plain
+from cnndsl.engines.base import Job
+from cnndsl.passes.flow import Flow
+
+Change = Callable[[Tensor, Tensor, int], Tensor]
+"""From PyTorch's result, the true one and the number of the sample."""
+
+
+def job(batch: int = 1) -> Job:
+    net = cnndsl.loads("net N: [3, H, W] = conv(8, 3) -> relu -> conv(8, 3) -> softmax").net()
+    parameters = net.compile(optimize=0).state_dict()
+    return Job(Flow(net.graph), parameters, ((batch, 3, 24, 24),))
+
+
+def judged(change: Change) -> bool:
+    given = job()
+    exact = Plain(given.flow, given.parameters, torch.float64)
+    plain = Plain(given.flow, given.parameters)
+    asked = -1
+
+    def runner(x: Tensor) -> Sequence[Tensor]:
+        nonlocal asked
+        asked += 1
+        return [change(plain(x)[0], exact(x.double())[0], asked)]
+
+    return Standard(given, samples(given.shapes, given.dtype)).is_met_by(runner)
+
+
+def worse(plain: Tensor, true: Tensor, times: float) -> Tensor:
+    return true + times * (plain - true)
+
+
+def border_worse(plain: Tensor, true: Tensor, number: int) -> Tensor:
+    found = worse(plain, true, 5)
+    found[:, :, 1:-1, 1:-1] = worse(plain, true, 0.5)[:, :, 1:-1, 1:-1]
+    return found
+
+
+CHANGES: dict[str, tuple[Change, bool]] = {
+    "the same": (lambda plain, true, number: plain, True),
+    "exact": (lambda plain, true, number: true, True),
+    "hardly worse": (lambda plain, true, number: worse(plain, true, 1.2), True),
+    "worse": (lambda plain, true, number: worse(plain, true, 5), False),
+    "unlucky once": (lambda plain, true, number: worse(plain, true, 1 if number else 2), True),
+    "lucky once": (lambda plain, true, number: worse(plain, true, 5 if number else 1), False),
+    "worse on the border": (border_worse, False),
+    "nonsense": (lambda plain, true, number: torch.zeros_like(plain), False),
+    "not a number": (lambda plain, true, number: plain * float("nan"), False),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_judgement(name: str) -> None:
+    change, good = CHANGES[name]
+    assert judged(change) is good
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_samples(batch: int) -> None:
+    found = samples([(batch, 3, 5, 5), (batch, 2)], torch.bfloat16)
+    assert all(x.dtype == torch.bfloat16 and len(x) == batch for inputs in found for x in inputs)
+    assert SAMPLES <= batch * len(found) < SAMPLES + batch
+    assert len({float(inputs[0].float().sum()) for inputs in found}) == len(found)
+
+
+def test_results_that_are_zero() -> None:
+    net = cnndsl.loads("net N: [3, H, W] = c: conv(2, 1, bias=no)").net()
+    parameters = {k: torch.zeros_like(v) for k, v in net.compile().state_dict().items()}
+    given = Job(Flow(net.graph), parameters, ((1, 3, 4, 4),))
+    inputs = [torch.randn(1, 3, 4, 4)]
+    assert agrees(lambda x: [torch.zeros(1, 2, 4, 4)], given, inputs)
+    assert not agrees(lambda x: [torch.full((1, 2, 4, 4), 1e-20)], given, inputs)
