@@ -1,0 +1,1 @@
+"""Triton kernels, one a file: what each takes, how it is launched, what it costs."""

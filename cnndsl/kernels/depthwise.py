@@ -1,0 +1,127 @@
+"""K6: depthwise convolution: every filter reads one channel.
+
+    y[p, f] = epilogue(sum over taps t of x[pixel(p, t), f // multiplier] * w[t, f])
+
+No channel is summed over, so there is no matrix product and nothing for tensor cores to do:
+the kernel is bound by memory, and reads its input from L1 for all taps but the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from cnndsl.kernels.arguments import map_arguments, pixels_of
+from cnndsl.kernels.base import Config, Kernel, Launch, Operands
+from cnndsl.kernels.epilogue import Epilogue, finish
+from cnndsl.kernels.operands import epilogue_of, the_window
+from cnndsl.kernels.problem import Problem, extents
+from cnndsl.kernels.taps import source_of
+from cnndsl.kernels.window import filters_of, window_of
+
+
+@triton.jit
+def convolve_depthwise(
+    x, w, y, rows, residual, gate,
+    height, width, out_height, out_width, pixels, filters,
+    x_pitch, y_pitch, residual_pitch, gate_pitch,
+    R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
+    TRANSPOSED: tl.constexpr, MULTIPLIER: tl.constexpr, WIDE: tl.constexpr,
+    EPILOGUE: tl.constexpr, GATE_MAP: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    tiles = tl.cdiv(filters, BC)
+    f = (pid % tiles) * BC + tl.arange(0, BC)
+    block = pid // tiles
+    if WIDE:
+        block = block.to(tl.int64)
+    m = block * BM + tl.arange(0, BM)
+    image = m // (out_height * out_width)
+    m_ok, f_ok = m < pixels, f < filters
+    acc = sum_of_taps(
+        x, w, image, (m // out_width) % out_height, m % out_width, m_ok, f, f_ok,
+        height, width, filters, x_pitch,
+        R, S, SH, SW, DH, DW, TOP, LEFT, TRANSPOSED, MULTIPLIER, BM, BC,
+    )  # fmt: skip
+    ok = m_ok[:, None] & f_ok[None, :]
+    gate_at = (m if GATE_MAP else image)[:, None] * gate_pitch + f[None, :]
+    residual_at = m[:, None] * residual_pitch + f[None, :]
+    acc = finish(
+        acc, EPILOGUE, rows, filters, f[None, :], f_ok[None, :],
+        residual, residual_at, gate, gate_at, ok,
+    )  # fmt: skip
+    tl.store(y + m[:, None] * y_pitch + f[None, :], acc.to(y.dtype.element_ty), mask=ok)
+
+
+@triton.jit
+def sum_of_taps(
+    x, w, image, oh, ow, m_ok, f, f_ok, height, width, filters, x_pitch,
+    R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
+    TRANSPOSED: tl.constexpr, MULTIPLIER: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """``[BM, BC]`` in float32, for these pixels and filters; 0 where there are none."""
+    acc = tl.zeros((BM, BC), dtype=tl.float32)
+    for r in range(R):
+        ih, ih_ok = source_of(oh, r, height, SH, DH, TOP, TRANSPOSED)
+        for s in tl.static_range(S):
+            iw, iw_ok = source_of(ow, s, width, SW, DW, LEFT, TRANSPOSED)
+            inside = (m_ok & ih_ok & iw_ok)[:, None] & f_ok[None, :]
+            at = ((image * height + ih) * width + iw)[:, None] * x_pitch
+            a = tl.load(x + (at + (f // MULTIPLIER)[None, :]), mask=inside, other=0.0)
+            b = tl.load(w + (r * S + s) * filters + f, mask=f_ok, other=0.0)
+            acc += a.to(tl.float32) * b.to(tl.float32)[None, :]
+    return acc
+
+
+class Depthwise(Kernel):
+    """Groups of one channel each, with any number of filters per channel."""
+
+    name = "depthwise"
+
+    def refuses(self, problem: Problem, capability: int) -> str | None:
+        window = window_of(problem, 0)
+        if window is None or problem.links[0].slots != (0,):
+            return "it does not begin with a convolution of its first input"
+        if window.groups == 1 or window.groups != extents(problem.inputs[0])[0]:
+            return "its filters read more than one channel"
+        epilogue = Epilogue.of(problem, 1)
+        return epilogue if isinstance(epilogue, str) else None
+
+    def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
+        filters = extents(problem.output)[0]
+        return [c for c in CONFIGS if c["BC"] < 2 * filters] or [CONFIGS[-1]]
+
+    def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``[taps, filters]``, so that a tap's numbers lie beside each other."""
+        filters = filters_of(the_window(problem, 0), weights["0.weight"])
+        packed = {"filters": filters.flatten(1).t().contiguous()}
+        rows = epilogue_of(problem, 1).rows(weights, len(filters))
+        return packed if rows is None else packed | {"rows": rows}
+
+    def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
+        pixels = pixels_of(problem)
+        if pixels == 0:
+            return []
+        filters = extents(problem.output)[0]
+        window = the_window(problem, 0).constants
+        arguments = map_arguments(problem, operands, 1) | window | dict(config.tiles)
+        arguments |= {
+            "w": operands.packed["filters"], "filters": filters,
+            "MULTIPLIER": filters // arguments.pop("GROUPS"),
+        }  # fmt: skip
+        grid = (triton.cdiv(pixels, config["BM"]) * triton.cdiv(filters, config["BC"]),)
+        return [Launch(convolve_depthwise, grid, arguments, config)]
+
+
+CONFIGS = [
+    Config.of(4, 1, BM=32, BC=64),
+    Config.of(4, 1, BM=16, BC=128),
+    Config.of(4, 1, BM=64, BC=32),
+    Config.of(4, 1, BM=128, BC=16),
+]
+"""Each thread holds 16 sums; with more, the loads in flight no longer hide the latency."""

@@ -1,0 +1,1 @@
+"""Which kernel computes what on a GPU: candidates, what they cost, and the choice among them."""

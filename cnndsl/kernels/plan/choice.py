@@ -1,0 +1,113 @@
+"""The cheapest way through one step: where its chain is cut, and what computes each part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cnndsl.graph.cost import shape
+from cnndsl.kernels.plan.cost import NOTHING, Cost, Way, Work, costs, guesses, ways
+from cnndsl.kernels.plan.device import Device
+from cnndsl.kernels.problem import Problem
+from cnndsl.kernels.segments import Segment, segment
+
+Measured = Callable[[Problem, Sequence[Way]], dict[Way, float]]
+"""Seconds of the ways that were measured on this kind of device; wrong ones are infinite."""
+
+
+def nothing_measured(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way for a problem. ``measured``: seconds on the device, if it ran there."""
+
+    way: Way
+    cost: Cost
+    measured: float | None = None
+
+    def seconds(self, device: Device) -> float:
+        return self.cost.seconds(device) if self.measured is None else self.measured
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive links of a step, what computes them, and copies into ``copies`` more places."""
+
+    segment: Segment
+    option: Option
+    copies: Cost = NOTHING
+
+    @property
+    def way(self) -> Way:
+        return self.option.way
+
+    @property
+    def cost(self) -> Cost:
+        return self.option.cost + self.copies
+
+    def seconds(self, device: Device) -> float:
+        return self.option.seconds(device) + self.copies.seconds(device)
+
+
+class Chooser:
+    """Remembers what each problem costs: networks repeat themselves."""
+
+    def __init__(self, device: Device, measured: Measured = nothing_measured) -> None:
+        self.device, self.measured = device, measured
+        self._options: dict[Problem, list[Option]] = {}
+
+    def options(self, problem: Problem) -> list[Option]:
+        """Those worth a choice: where any was measured, nothing else is.
+
+        One always is: a way that nothing is known of counts by the roofline.
+        """
+        if problem not in self._options:
+            found = ways(problem, self.device)
+            known = self.measured(problem, found)
+            taken = [way for way in found if known.get(way, 0.0) < float("inf")]
+            right = [way for way in taken if way in known] or guesses(taken)
+            pairs = zip(right, costs(problem, right, self.device), strict=True)
+            self._options[problem] = [Option(way, cost, known.get(way)) for way, cost in pairs]
+        return self._options[problem]
+
+    def pieces(self, problem: Problem, places: int = 0) -> tuple[Piece, ...]:
+        """The cheapest cut of the chain, by dynamic programming over its links.
+
+        ``places``: into how many slices of wider maps the result belongs; a kernel of ours
+        writes the first of them itself.
+        """
+        whole = self._piece(segment(problem, 0, len(problem.links)), places)
+        if whole is not None and whole.seconds(self.device) <= self._least(problem, 2):
+            return (whole,)
+        best: list[tuple[float, tuple[Piece, ...]]] = [(0.0, ())]
+        for last in range(1, len(problem.links) + 1):
+            to = places if last == len(problem.links) else 0
+            ends = (
+                (best[first][0] + piece.seconds(self.device), (*best[first][1], piece))
+                for first in range(last)
+                if (piece := self._piece(segment(problem, first, last), to)) is not None
+            )
+            best.append(min(ends, key=lambda end: end[0], default=(float("inf"), ())))
+        return best[-1][1]
+
+    def _least(self, problem: Problem, kernels: int) -> float:
+        """Seconds below which no cut into so many kernels can be."""
+        computed = 2 * problem.macs / self.device.flops[problem.dtype]
+        moved = problem.bytes / self.device.bandwidth
+        return max(computed, moved) + kernels * self.device.interval
+
+    def _piece(self, cut: Segment, places: int) -> Piece | None:
+        pieces = [
+            Piece(cut, option, copies(cut.problem, option.way.copies(places), self.device))
+            for option in self.options(cut.problem)
+        ]
+        return min(pieces, key=lambda piece: piece.seconds(self.device), default=None)
+
+
+def copies(problem: Problem, count: int, device: Device) -> Cost:
+    """Writing its result into as many slices once more."""
+    size = problem.batch * math.prod(shape(problem.output)) * problem.dtype.itemsize
+    return Cost((Work(2 * size, 0.0),) * count)

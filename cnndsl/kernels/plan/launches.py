@@ -1,0 +1,192 @@
+"""A plan with its numbers: what is launched, on memory that was laid out before.
+
+One run is a fixed list of launches, so that a CUDA graph can hold it: ``Graphed`` records one
+for its shapes and replays it. Weights are packed once, when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cnndsl.engines.apply import Function, entering
+from cnndsl.engines.base import EngineError, Job
+from cnndsl.engines.derived import derived
+from cnndsl.kernels.base import Kernel, Operands, run
+from cnndsl.kernels.plan.choice import Chooser, Piece
+from cnndsl.kernels.plan.device import present
+from cnndsl.kernels.plan.memory import Slot, memory
+from cnndsl.kernels.plan.network import Plan, Planned
+from cnndsl.kernels.plan.planner import plan
+from cnndsl.kernels.plan.storage import Lies
+from cnndsl.kernels.plan.store import Store
+from cnndsl.kernels.plan.vendor import Vendor
+from cnndsl.passes.flow import Step
+from cnndsl.passes.ops import RUNNING, Chain
+
+Weights = Mapping[int, Mapping[str, Tensor]]
+"""By the id of a step and the names of its operator."""
+
+
+class Part(NamedTuple):
+    """A piece with its weights: as a kernel reads them, or within a vendor's function."""
+
+    piece: Piece
+    packed: Mapping[str, Tensor]
+    function: Function | None
+
+
+class Launches:
+    """One run of a plan on one device; its results hold until the next run."""
+
+    def __init__(self, plan: Plan, weights: Weights, device: str) -> None:
+        self.plan, self.memory, self.device = plan, memory(plan), device
+        self.arena = torch.empty(self.memory.bytes, dtype=torch.uint8, device=device)
+        self.parts = [
+            [_part(piece, _own(planned.step, weights), device) for piece in planned.pieces]
+            for planned in plan.steps
+        ]
+        self._theirs: dict[int, Tensor] = {}
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        self.fill(inputs)
+        self.run()
+        return self.results()
+
+    def fill(self, inputs: Sequence[Tensor]) -> None:
+        """Copies the inputs to where the kernels read them."""
+        for step, x in zip(self.plan.flow.inputs, inputs, strict=True):
+            self._tensor(self.memory.storages.homes[step.id]).copy_(entering(x, self.plan.dtype))
+
+    def results(self) -> list[Tensor]:
+        """Copies of what was computed."""
+        return [self._value(step).clone() for step in self.plan.flow.results]
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """Every launch, in order."""
+        for step in self.plan.flow.inputs:
+            for lies in self.memory.storages.writes[step.id]:
+                self._tensor(lies).copy_(self._value(step))
+        for region in self.plan.regions:
+            for number in range(self.plan.batch // region.chunk):
+                samples = slice(number * region.chunk, (number + 1) * region.chunk)
+                for position in range(region.first, region.last):
+                    self._run(position, samples)
+
+    def _run(self, position: int, samples: slice) -> None:
+        planned, parts = self.plan.steps[position], self.parts[position]
+        if not parts:  # a view
+            return
+        inputs = [_chunk(self._value(source), samples) for source in planned.step.inputs]
+        outs = [_chunk(out, samples) for out in self._outs(planned)]
+        running = inputs[0]
+        for index, part in enumerate(parts):
+            slots = part.piece.segment.slots
+            operands = [running if slot == RUNNING else inputs[slot] for slot in slots]
+            if part.function is not None:
+                running = part.function(*operands)
+            elif part is parts[-1]:
+                running = _launch(part, operands, outs.pop(0))
+            else:
+                between = self.memory.running[position, index]
+                running = _launch(part, operands, self._whole(between))
+        if not outs and parts[-1].piece.copies.kernels:
+            running = running.clone(memory_format=torch.channels_last)  # a view with gaps
+        for out in outs:
+            out.copy_(running)
+        self._theirs[planned.step.id] = running
+
+    # --- where values lie ------------------------------------------------------------------------
+
+    def _outs(self, planned: Planned) -> list[Tensor]:
+        """Every place that the step's value belongs to; none where a vendor keeps it."""
+        places = self.memory.storages.writes[planned.step.id]
+        return [self._tensor(lies) for lies in places if self.memory.slot(lies.storage)]
+
+    def _value(self, step: Step) -> Tensor:
+        lies = self.memory.storages.homes[step.id]
+        return self._tensor(lies) if self.memory.slot(lies.storage) else self._theirs[step.id]
+
+    def _tensor(self, lies: Lies) -> Tensor:
+        slot = self.memory.slot(lies.storage)
+        assert slot is not None
+        return self._whole(slot).narrow(1, lies.offset, lies.channels)
+
+    def _whole(self, slot: Slot) -> Tensor:
+        """``[N, C, H, W]``, channels last, or ``[N, C]``."""
+        bytes = self.arena[slot.offset : slot.offset + slot.block.bytes]
+        channels, *pixels = slot.storage.size
+        flat = bytes.view(self.plan.dtype).view(slot.samples, *pixels, channels)
+        return flat.movedim(-1, 1)
+
+
+def _chunk(x: Tensor, samples: slice) -> Tensor:
+    """The samples of a chunk, out of the whole batch or of these alone."""
+    return x if len(x) == samples.stop - samples.start else x[samples]
+
+
+def _part(piece: Piece, own: Mapping[str, Tensor], device: str) -> Part:
+    problem, maker = piece.segment.problem, piece.way.maker
+    weights = {name: value.to(device) for name, value in piece.segment.weights(own).items()}
+    if isinstance(maker, Vendor):
+        return Part(piece, {}, maker.function(problem, weights))
+    return Part(piece, maker.pack(problem, weights), None)
+
+
+def _own(step: Step, weights: Weights) -> Mapping[str, Tensor]:
+    """A step's weights under the names of its chain."""
+    own = weights.get(step.id, {})
+    return own if isinstance(step.op, Chain) else {f"0.{name}": w for name, w in own.items()}
+
+
+def _launch(part: Part, inputs: Sequence[Tensor], out: Tensor) -> Tensor:
+    kernel, config = part.piece.way.maker, part.piece.way.config
+    assert isinstance(kernel, Kernel) and config is not None
+    run(kernel.launches(part.piece.segment.problem, config, Operands(inputs, part.packed, out)))
+    return out
+
+
+class Graphed:
+    """The launches as one CUDA graph, recorded once and replayed."""
+
+    def __init__(self, launches: Launches) -> None:
+        self.launches, self.graph = launches, recorded(launches.run)
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        self.launches.fill(inputs)
+        self.graph.replay()
+        return self.launches.results()
+
+
+def recorded(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """What it launches, as a graph."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # compiles what is not compiled, and lets cuDNN choose
+        for _ in range(WARM):
+            run()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph
+
+
+WARM = 3
+"""Runs before a graph is recorded."""
+
+
+def graphed(job: Job) -> Graphed:
+    """What this job runs on the GPU that is here, planned with what was measured on it.
+
+    Raises EngineError for a dtype that no kernel computes in.
+    """
+    device, store = present(), Store.here()
+    if job.dtype not in device.flops:
+        raise EngineError(f"no kernel computes in {str(job.dtype).partition('.')[2]}")
+    found = plan(job.flow, job.shapes[0][0], job.dtype, Chooser(device, store))
+    return Graphed(Launches(found, derived(job), "cuda"))

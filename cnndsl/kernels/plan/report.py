@@ -1,0 +1,147 @@
+"""A plan for people and for programs: every choice, what it costs, and what came second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cnndsl.kernels.plan.choice import Chooser, Option, Piece
+from cnndsl.kernels.plan.memory import memory
+from cnndsl.kernels.plan.network import Plan
+
+RIVALS = 3
+"""How many other ways are told of each choice."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part of one step."""
+
+    paths: tuple[str, ...]
+    piece: Piece
+    runs: int
+    rivals: tuple[Option, ...]
+
+
+def rows(plan: Plan, chooser: Chooser) -> Iterator[Row]:
+    """In the order in which they run."""
+    for region in plan.regions:
+        for planned in plan.steps[region.first : region.last]:
+            paths = dict.fromkeys(node.path for node in planned.step.origins if node.path)
+            for piece in planned.pieces:
+                if piece.cost.kernels:
+                    runs = plan.batch // region.chunk
+                    yield Row(tuple(paths), piece, runs, _rivals(piece, chooser))
+
+
+def _rivals(piece: Piece, chooser: Chooser) -> tuple[Option, ...]:
+    """The best of each other maker."""
+    found: dict[str, Option] = {}
+    options = chooser.options(piece.segment.problem)
+    for option in sorted(options, key=lambda option: option.seconds(chooser.device)):
+        if option.way.maker is not piece.way.maker:
+            found.setdefault(option.way.maker.name, option)
+    return tuple(found.values())[:RIVALS]
+
+
+def head(plan: Plan, chooser: Chooser) -> str:
+    """The whole in one line."""
+    device, found = plan.device, list(rows(plan, chooser))
+    measured = sum(row.piece.option.measured is not None for row in found)
+    by = "as measured" if measured == len(found) else "by the roofline"
+    if 0 < measured < len(found):
+        by = f"{measured} of {len(found)} parts as measured, the rest by the roofline"
+    return (
+        f"plan for {device.name} (cuda:{device.capability}), batch {plan.batch}, "
+        f"{str(plan.dtype)[6:]}: {plan.kernels} kernels in {plan.launches} launches, "
+        f"{_bytes(plan.bytes)}, {_time(plan.seconds)} {by}"
+    )
+
+
+def text(plan: Plan, chooser: Chooser) -> list[str]:
+    """Lines; equal choices once, with their number."""
+    device, lines = plan.device, [head(plan, chooser)]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows(plan, chooser):
+        groups.setdefault((str(row.piece.segment.problem), str(row.piece.way)), []).append(row)
+    wide = max((len(way) for _, way in groups), default=0)
+    for (problem, way), same in groups.items():
+        first = same[0]
+        lines.append(
+            f"{len(same):>5} x {way:<{wide}}  {_time(first.piece.seconds(device)):>8}  "
+            f"{problem}{_second(first, plan)}{_where(same)}"
+        )
+    kept = memory(plan)
+    lines.append(
+        f"memory: {_bytes(kept.bytes)} for values, laid out before the first run; "
+        f"{len(plan.buffers.views)} concatenations are slices, {kept.in_place} sums are in place"
+    )
+    return lines
+
+
+def _second(row: Row, plan: Plan) -> str:
+    if not row.rivals:
+        return ""
+    rival = row.rivals[0]
+    return f"; {rival.way.maker.name} {_time(rival.seconds(plan.device))}"
+
+
+def _where(same: list[Row]) -> str:
+    firsts = [row.paths[0] for row in same if row.paths]
+    ends = dict.fromkeys((*firsts[:1], *firsts[-1:]))
+    return f"  ({' … '.join(ends)})" if ends else ""
+
+
+def to_json(plan: Plan, chooser: Chooser) -> dict[str, Any]:
+    """As ``cnndsl/schemas/optimizer-1.json`` describes it under ``plan``."""
+    device = plan.device
+    kept = memory(plan)
+    return {
+        "device": device.name,
+        "capability": device.capability,
+        "batch": plan.batch,
+        "dtype": str(plan.dtype)[6:],
+        "kernels": plan.kernels,
+        "launches": plan.launches,
+        "bytes": plan.bytes,
+        "seconds": plan.seconds,
+        "memory": {
+            "bytes": kept.bytes, "slices": len(plan.buffers.views), "in_place": kept.in_place,
+        },
+        "choices": [_choice_json(row, plan) for row in rows(plan, chooser)],
+    }  # fmt: skip
+
+
+def _choice_json(row: Row, plan: Plan) -> dict[str, Any]:
+    piece, config = row.piece, row.piece.way.config
+    return {
+        "paths": list(row.paths),
+        "problem": str(piece.segment.problem),
+        "by": piece.way.maker.name,
+        "config": None
+        if config is None
+        else {"tiles": dict(config.tiles), "warps": config.warps, "stages": config.stages},
+        "kernels": piece.cost.kernels,
+        "runs": row.runs,
+        "bytes": piece.cost.bytes,
+        "seconds": piece.seconds(plan.device),
+        "measured": piece.option.measured is not None,
+        "rivals": [
+            {"by": rival.way.maker.name, "seconds": rival.seconds(plan.device)}
+            for rival in row.rivals
+        ],
+    }
+
+
+def _time(seconds: float) -> str:
+    """``8.1 µs``, ``6.13 ms``."""
+    return f"{1e6 * seconds:.1f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.2f} ms"
+
+
+def _bytes(count: int) -> str:
+    """``12.3 GB``: powers of ten, as bandwidths have them."""
+    for factor, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if count >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,30 @@
+"""The kernels there are. A new kernel is one line here; the first that takes a problem gets it."""
+
+from __future__ import annotations
+
+from cnndsl.kernels.base import Kernel
+from cnndsl.kernels.conv import Convolution
+from cnndsl.kernels.conv_tma import BoxConvolution
+from cnndsl.kernels.depthwise import Depthwise
+from cnndsl.kernels.depthwise_pointwise import DepthwisePointwise
+from cnndsl.kernels.gemm import Gemm
+from cnndsl.kernels.grouped import Grouped
+from cnndsl.kernels.problem import Problem
+from cnndsl.kernels.prologue import Activated
+from cnndsl.kernels.stem import Stem
+
+KERNELS: tuple[Kernel, ...] = (
+    DepthwisePointwise(),
+    Depthwise(),
+    Grouped(),
+    Stem(),
+    Activated(),
+    Gemm(),
+    BoxConvolution(),
+    Convolution(),
+)  # fmt: skip
+
+
+def taking(problem: Problem, capability: int) -> list[Kernel]:
+    """Those that take it, the one that is expected to be fastest first."""
+    return [kernel for kernel in KERNELS if kernel.refuses(problem, capability) is None]

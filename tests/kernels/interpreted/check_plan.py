@@ -1,0 +1,91 @@
+"""Plans that run: on memory laid out before, whole or in chunks, as near to float64 as PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+import cnndsl
+from cnndsl.engines.accuracy import agrees
+from cnndsl.engines.base import Job
+from cnndsl.engines.derived import derived
+from cnndsl.kernels.base import Config
+from cnndsl.kernels.conv import Convolution
+from cnndsl.kernels.plan.launches import Launches
+from cnndsl.kernels.plan.network import Plan, Region
+from cnndsl.passes.flow import Flow
+from tests.kernels.planning import flow_for, ours_only, planned
+from tests.passes.drawn import Drawn
+
+BATCH, CHUNK = 4, 2
+TEXTS = {
+    "residuals": "[4, 4, 4] = s: conv(4, 1) -> for i in 1..2 do (id + conv(4, 3)) -> conv(4, 1)",
+    "slices": "[4, 4, 4] = for i in 1..2 do (id | conv(4, 3) -> relu) -> maxpool(2)",
+    "input in a slice": "[4, 4, 4] = (id | conv(4, 3)) -> gap -> flatten -> linear(3)",
+    "pixels left out": "[4, 5, 4] = a: conv(4, 1) -> maxpool(1, stride=2) -> conv(4, 1)",
+    "some left out in a slice": "[4, 4, 4] = conv(4, 1) -> (maxpool(1, stride=2) | avgpool(2)) "
+    "-> conv(4, 1)",
+    "several results": "[4, 4, 4] = conv(4, 3) -> emit a: conv(2, 1) -> relu",
+}
+
+
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter pays for each program and each step of its loop, hardly for their size."""
+    large = [Config.of(8, BM=256, BN=64, BK=32)]
+    monkeypatch.setattr(Convolution, "configs", lambda *_: large)
+
+
+def job_of(text: str) -> tuple[Job, Job, Sequence[torch.Tensor]]:
+    """As it is fused, as it was written, and inputs."""
+    net = cnndsl.loads(f"net N: {text}").net()
+    plain, flow = Flow(net.graph), flow_for(net)
+    drawn = Drawn(plain, {}, 0)
+    inputs = [x.float().repeat(BATCH // len(x), 1, 1, 1) for x in drawn.inputs]
+    parameters = {k: v.float() for k, v in drawn.parameters.items()}
+    shapes = tuple(tuple(x.shape) for x in inputs)
+    return Job(flow, parameters, shapes), Job(plain, parameters, shapes), inputs
+
+
+def chunked(flow: Flow, first: int, last: int) -> Plan:
+    """Some steps in chunks, the rest for the whole batch."""
+    whole, part = (
+        planned(flow, b, torch.float32, measured=ours_only, chunks=()) for b in (BATCH, CHUNK)
+    )
+    steps = (*whole.steps[:first], *part.steps[first:last], *whole.steps[last:])
+    ends = ((0, first, BATCH), (first, last, CHUNK), (last, len(steps), BATCH))
+    regions = (Region(start, end, size, 0.0) for start, end, size in ends if start < end)
+    return replace(whole, steps=steps, regions=tuple(regions))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_static_memory(name: str) -> None:
+    fused, plain, inputs = job_of(TEXTS[name])
+    found = planned(fused.flow, BATCH, torch.float32, measured=ours_only, chunks=())
+    launches = Launches(found, derived(fused), "cpu")
+    launches.arena.fill_(0xFF)  # NaN: what is read before it is written shows
+    assert agrees(launches, plain, inputs)
+    assert agrees(launches, plain, inputs)  # what the first run left behind does not matter
+    assert any(piece.way.ours for one in found.steps for piece in one.pieces)
+
+
+@pytest.mark.parametrize("name", ["residuals", "slices"])
+def test_chunks_of_the_batch(name: str) -> None:
+    fused, plain, inputs = job_of(TEXTS[name])
+    count = len([step for step in fused.flow if step.inputs])
+    launches = Launches(chunked(fused.flow, 1, count), derived(fused), "cpu")
+    launches.arena.fill_(0xFF)
+    assert agrees(launches, plain, inputs)
+
+
+def test_results_are_copies() -> None:
+    fused, _, inputs = job_of(TEXTS["residuals"])
+    found = planned(fused.flow, BATCH, torch.float32, measured=ours_only, chunks=())
+    launches = Launches(found, derived(fused), "cpu")
+    (first,) = launches(*inputs)
+    kept = first.clone()
+    launches(*(2 * x for x in inputs))
+    assert torch.equal(first, kept)

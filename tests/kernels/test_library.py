@@ -1,0 +1,158 @@
+"""``cnndsl::chain`` is an operator as PyTorch wants one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._functorch.aot_autograd import aot_export_module
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import cnndsl
+from cnndsl.engines.apply import Plain
+from cnndsl.engines.base import Job
+from cnndsl.kernels.library import chain, weight_names
+from cnndsl.kernels.module import Lowered
+from cnndsl.kernels.problem import Problem
+from cnndsl.kernels.reference import backward_error, reference
+from cnndsl.kernels.spelling import read, spelled
+from cnndsl.passes.flow import Flow
+from cnndsl.passes.pipeline import ALGEBRA, GPU
+from tests.kernels.oracle import UNITS, drawn, problem_of
+from tests.kernels.shapes import SHAPES
+from tests.passes.drawn import Drawn
+from tests.passes.hook import unmeasured
+
+TEXTS = [
+    "[3, 5, 4] = conv(6, 3, stride=2) -> relu",
+    "[4, 3, 3] = (conv(4, 3, padding=same_upper) -> bn -> scale(0.3) -> scale) * id",
+    "[5] = linear(3) -> prelu(3)",
+    "[4, 3, 3] = conv_transpose(2, 2, stride=2, bias=no)",
+]
+
+
+def arguments(problem: Problem, *, grad: bool = False) -> tuple[list[Tensor], list[Tensor], str]:
+    given = drawn(problem)
+    weights = [given.weights[name] for name in weight_names(problem)]
+    for x in (*given.inputs, *weights):
+        x.requires_grad_(grad)
+    return given.inputs, weights, spelled(problem)
+
+
+class Net(nn.Module):
+    """One chain as a module."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.problem = problem_of(text)
+        _, weights, self.text = arguments(self.problem)
+        self.weights = nn.ParameterList(weights)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        inputs = [x] * len(self.problem.inputs)
+        return (torch.ops.cnndsl.chain(inputs, [*self.weights], self.text),)
+
+
+def test_a_problem_is_read_back() -> None:
+    texts = [*TEXTS, *(row[0] for row in SHAPES.values())]
+    for text in texts:
+        problem = problem_of(text, 3, torch.half)
+        assert read(spelled(problem)) == problem
+        assert spelled(read(spelled(problem))) == spelled(problem)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_is_the_reference(text: str) -> None:
+    problem = problem_of(text)
+    inputs, weights, spelling = arguments(problem)
+    named = dict(zip(weight_names(problem), weights, strict=True))
+    error = backward_error(chain(inputs, weights, spelling), *reference(problem, inputs, named))
+    assert float(error.max()) <= UNITS
+
+
+@pytest.mark.parametrize("text", TEXTS[:2])
+def test_opcheck(text: str) -> None:
+    torch.library.opcheck(chain, arguments(problem_of(text), grad=True))
+
+
+def test_gradients() -> None:
+    """Those of differences, in float64."""
+    text = "[2, 2, 3] = (conv(2, 3, padding=same_upper) -> bn -> scale(0.3) -> scale) * id"
+    problem = problem_of(text, 1, dtype=torch.float64)
+    inputs, weights, spelling = arguments(problem, grad=True)
+    double = [w.detach().double().requires_grad_() for w in weights]
+
+    def function(*given: Tensor) -> Tensor:
+        return chain([*given[: len(inputs)]], [*given[len(inputs) :]], spelling)
+
+    assert torch.autograd.gradcheck(function, (*inputs, *double))
+
+
+@pytest.mark.parametrize("text", TEXTS[1:2])
+def test_compiled(text: str) -> None:
+    net = Net(text).eval()
+    x = drawn(net.problem, 1).inputs[0]
+    with torch.no_grad():
+        compiled = torch.compile(net, backend="aot_eager", fullgraph=True)(x)
+        torch.testing.assert_close(compiled, net(x))
+
+
+def test_a_trace_holds_operators_of_pytorch() -> None:
+    net = Net(TEXTS[0]).eval().requires_grad_(False)
+    with torch.no_grad():
+        graph, _ = aot_export_module(net, [*drawn(net.problem, 1).inputs], trace_joint=False)
+    assert "convolution" in graph.code and "cnndsl" not in graph.code
+
+
+NETWORK = """\
+net N: [3, 8, 8] = conv(8, 3) -> bn -> relu -> (id | bn -> relu -> conv(4, 3)) -> maxpool(2)
+  -> (id * (gap -> gate: conv(12, 1) -> sigmoid)) -> gap -> flatten -> linear(5)
+"""
+
+
+def job() -> Job:
+    net = cnndsl.loads(NETWORK).net()
+    flow = Flow(net.graph)
+    parameters = {k: v.float() for k, v in Drawn(flow, {}, 0).parameters.items()}
+    with unmeasured():
+        ALGEBRA.run(flow)
+        GPU.run(flow)
+    return Job(flow, parameters, ((2, 3, 8, 8),))
+
+
+def test_a_network_is_exported(tmp_path: Path) -> None:
+    """And read back, with our operators in it."""
+    given, x = job(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        lowered = Lowered(given).eval()
+        program = torch.export.export(lowered, (x,))
+        torch.export.save(program, tmp_path / "net.pt2")
+        (found,) = torch.export.load(tmp_path / "net.pt2").module()(x)
+    (true,) = Plain(given.flow, given.parameters, torch.float64)(x.double())
+    torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-5)
+    names = [str(node.target) for node in program.graph.nodes]
+    assert names.count("cnndsl.chain.default") >= 4
+
+
+def test_traced_for_a_gpu_it_is_the_kernel() -> None:
+    """Inductor sees through the operator: filters are packed in plain view, once if frozen."""
+    problem = problem_of("[16, 8, 8] = (conv(16, 3) + id) -> relu", 2, torch.half)
+    spelling, shapes = spelled(problem), [w.shape for w in problem.chain.weights(*problem.inputs)]
+
+    class Traced(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for k, size in enumerate(shapes):
+                self.register_buffer(f"w{k}", torch.empty(size, device="cuda", dtype=torch.half))
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (torch.ops.cnndsl.chain([x], list(self.buffers()), spelling),)
+
+    with FakeTensorMode(), torch.no_grad():
+        x = torch.empty(2, 16, 8, 8, device="cuda", dtype=torch.half)
+        x = torch.empty_like(x, memory_format=torch.channels_last)
+        graph, _ = aot_export_module(Traced(), [x], trace_joint=False)
+    (launch,) = [n for n in graph.graph.nodes if "triton_kernel_wrapper" in str(n.target)]
+    assert launch.kwargs["kwargs"]["EPILOGUE"] == "shift 0|add|relu"
