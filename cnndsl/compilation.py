@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnndsl.checkpoints.origin import Origin
@@ -109,6 +111,14 @@ class Compilation:
             raise CnnError(self.problems)
         return graph
 
+    def decided(self) -> Graph:
+        """The graph of one network; CnnError, which says how to choose, where a choice is open."""
+        graph = self.graph
+        if self.open_choices:
+            first = self.open_choices[0]
+            raise CnnError([errors.no_choice(first.span, first.path, first.options)])
+        return graph
+
     # --- facts ----------------------------------------------------------------------------
 
     @cached_property
@@ -200,14 +210,25 @@ class Compilation:
             {path: scope.source.text for path, scope in others},
         )  # fmt: skip
 
-    def save(self, path: str | os.PathLike[str], weights: nn.Module | Mapping[str, Any]) -> None:
+    def save(
+        self, path: str | os.PathLike[str], weights: nn.Module | Mapping[str, Any], *,
+        force: bool = False,
+    ) -> None:  # fmt: skip
         """Writes a module's weights, or a ``state_dict``, as a .safetensors file that stands alone.
 
-        ``cnndsl.restore`` makes the module of it again. Raises WeightsError when the weights
-        are not this network's, and OSError.
+        ``cnndsl.restore`` makes the module of it again, and knows it by that ending: ValueError
+        for another. A file that was written so is replaced; FileExistsError for any other, unless
+        ``force``. Raises WeightsError when the weights are not this network's, and OSError.
         """
+        from cnndsl.checkpoints.files import ENDING
         from cnndsl.checkpoints.save import save
 
+        target = Path(path)
+        if target.suffix != ENDING or not target.stem:
+            raise ValueError(f"{target}: a file of weights ends in {ENDING}")
+        if not force and os.path.lexists(target) and not _is_ours(target):
+            told = "it was not written by cnndsl, and replaced only with force=True"
+            raise FileExistsError(errno.EEXIST, told, str(target))
         save(path, self.graph, weights, self.origin())
 
     def to_text(self) -> str:
@@ -228,10 +249,7 @@ class Compilation:
         """
         if optimize not in (0, 1):
             raise ValueError(f"optimize={optimize!r}: the levels are 0 and 1")
-        graph = self.graph
-        if self.open_choices:
-            first = self.open_choices[0]
-            raise CnnError([errors.no_choice(first.span, first.path, first.options)])
+        graph = self.decided()
         try:
             from cnndsl.backends.torch.lower import lower
             from cnndsl.engines.choose import live_for
@@ -242,3 +260,14 @@ class Compilation:
         except ModuleNotFoundError as error:
             raise CnnError([errors.no_torch(error.name or "torch")]) from None
         return network
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file has weights with their text, as ``Compilation.save`` writes them."""
+    from cnndsl.checkpoints.bounds import WeightsError
+    from cnndsl.checkpoints.files import inspect
+
+    try:
+        return inspect(path).origin is not None
+    except (OSError, WeightsError):
+        return False

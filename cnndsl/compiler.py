@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnndsl.checkpoints.bounds import WeightsError
 from cnndsl.compilation import Compilation
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.program import Program
@@ -57,7 +60,8 @@ def load(
     """
     file = Path(path)
     if file.suffix == ".safetensors":
-        return _beside_weights(path, limits)
+        with _named(path):
+            return _beside_weights(path, limits)
     with open(file, "rb") as stream:
         data = stream.read(limits.file_bytes + 1)
     below = root if root is not None else file.parent
@@ -66,7 +70,6 @@ def load(
 
 def _beside_weights(path: str | os.PathLike[str], limits: Limits) -> Program:
     """The program that a file of weights carries: whole, for it imports nothing from outside."""
-    from cnndsl.checkpoints.bounds import WeightsError
     from cnndsl.checkpoints.files import inspect
 
     origin = inspect(path).origin
@@ -79,6 +82,15 @@ def _beside_weights(path: str | os.PathLike[str], limits: Limits) -> Program:
     given = {key: Source(key, text) for key, text in origin.imports.items()}
     text = "" if problem else origin.text
     return Program(Source(str(path), text), None, limits, problem, given, origin=origin)
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What is wrong with a file of weights is told with the file's name."""
+    try:
+        yield
+    except WeightsError as problem:
+        raise WeightsError(f"{os.fspath(path)}: {problem}") from problem
 
 
 def restore(
@@ -94,7 +106,8 @@ def restore(
 
     net = load(path).net()
     network = net.compile(optimize=optimize, engine=engine, dtype=dtype)
-    load_into(network, net.graph, path)
+    with _named(path):
+        load_into(network, net.graph, path)
     return network
 
 

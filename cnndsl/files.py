@@ -1,8 +1,12 @@
-"""Files that are written: there whole or not at all, whatever fails on the way."""
+"""Files that are written: there whole or not at all, whatever fails on the way.
+
+Texts that are written for people may carry a seal: they are replaced while nobody has edited them.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -12,6 +16,10 @@ from pathlib import Path
 
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What systems of files answer that have no second names: exFAT, shares of Windows."""
+
+_SEAL = "# cnndsl replaces this file only while nothing above is changed: "
+_DIGITS = 16
+_SEALED_BYTES = 2**26  # of a text with a seal; what is longer is not ours
 
 
 def replace(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -80,3 +88,34 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# --- what is known of a file that is there ------------------------------------------------------
+
+
+def head(path: str | os.PathLike[str], most: int) -> bytes:
+    """The first bytes of a regular file; none of what is no such file, or is not there.
+
+    A pipe nobody writes to would be waited for. Raises OSError.
+    """
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+def sealed(text: str) -> str:
+    """The text with a last line, a comment, by which ``is_sealed`` knows it again."""
+    return f"{text}{_SEAL}{_digest(text.encode())}\n"
+
+
+def is_sealed(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds what ``sealed`` gave and nobody has edited it since. Raises OSError."""
+    # git may have turned the ends of its lines into those of Windows.
+    data = head(path, _SEALED_BYTES).replace(b"\r\n", b"\n")
+    text, found, seal = data.rpartition(_SEAL.encode())
+    return bool(found) and seal == f"{_digest(text)}\n".encode()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:_DIGITS]

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from time import monotonic
 
+PROTOBUF_BYTES = 2**31 - 1
+"""What a file of protocol buffers holds at most; an ONNX model is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -29,6 +29,8 @@ class Match:
     """What was matched by structure."""
     differ: dict[str, str] = field(default_factory=dict)
     """Keys that have a tensor of their name, of another shape or kind of number."""
+    broken: dict[str, int] = field(default_factory=dict)
+    """Keys whose tensor was looked at and holds so many numbers that are not finite."""
     fresh: list[str] = field(default_factory=list)
     """Keys that are to begin again, as asked."""
     idle: Sequence[Rule] = ()
@@ -55,7 +57,14 @@ class Match:
     @property
     def fits(self) -> bool:
         """Whether every number that the network needs is there."""
-        return not self.missing and not self.differ
+        return not self.missing and not self.differ and not self.broken
+
+    @property
+    def other_kind(self) -> list[str]:
+        """Those that differ and have the right shape: whole numbers for fractions, or so."""
+        return [
+            k for k, name in self.differ.items() if self.specs[name].shape == self.slots[k].shape
+        ]
 
     @property
     def _absent(self) -> list[str]:

@@ -67,6 +67,7 @@ def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
             return None
+    # NotImplementedError: it says that it is of a later version than zipfile knows.
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()

@@ -10,7 +10,7 @@ from cnndsl.checkpoints.match import Match, names_of
 from cnndsl.checkpoints.propose import propose
 from cnndsl.checkpoints.rules import Rule
 from cnndsl.checkpoints.structure import Module
-from cnndsl.diagnostics.display import escape
+from cnndsl.diagnostics.display import counted, escape
 from cnndsl.diagnostics.suggest import did_you_mean
 
 _LINES = 8  # modules of each kind that are told
@@ -20,11 +20,17 @@ _SEEN = 2_000  # names among which the meant one is looked for
 
 def in_short(found: Match) -> str:
     """One sentence on what keeps the weights from the network."""
-    told = [f"{_count(len(found.sources), 'tensor')} of {len(found.slots)} found"]
+    told = [f"{counted(len(found.sources), 'tensor')} of {len(found.slots)} found"]
     if found.missing:
         told.append(f"{len(found.missing)} missing: {_some(found.missing)}")
-    if found.differ:
-        told.append(f"{len(found.differ)} of another shape: {_some(_changes(found))}")
+    kinds = found.other_kind
+    shapes = [key for key in found.differ if key not in kinds]
+    if shapes:
+        told.append(f"{len(shapes)} of another shape: {_some(_changes(found, shapes))}")
+    if kinds:
+        told.append(f"{len(kinds)} of another kind of number: {_some(_kinds(found, kinds))}")
+    if found.broken:
+        told.append(f"{len(found.broken)} hold what is no finite number: {_some(_counts(found))}")
     if found.unused:
         told.append(f"{len(found.unused)} unused: {_some(found.unused)}")
     return f"the weights do not fit {found.net}: {'; '.join(told)}"
@@ -33,8 +39,9 @@ def in_short(found: Match) -> str:
 def lines(found: Match) -> list[str]:
     """The whole report, without colours; every name in it is escaped."""
     return [
-        *_matched(found), *_unclear(found), *_differing(found), *_missing(found), *_spared(found),
-        *_fresh(found), *_unused(found), *_idle(found),
+        *_matched(found), *_unclear(found), *_differing(found), *_of_other_kind(found),
+        *_broken(found), *_missing(found), *_spared(found), *_fresh(found), *_unused(found),
+        *_idle(found),
     ]  # fmt: skip
 
 
@@ -73,7 +80,7 @@ def _matched(found: Match) -> Iterable[str]:
     aligned = sum(module_of(key)[0] in modules for key in found.sources)
     mapped = len(found.renamed)
     named = len(found.sources) - mapped - aligned
-    yield f"{len(found.sources)} of {_count(len(found.slots), 'tensor')} fit"
+    yield f"{len(found.sources)} of {counted(len(found.slots), 'tensor')} fit"
     if named and (mapped or aligned):
         yield f"  {named} by name"
     if mapped:
@@ -97,13 +104,15 @@ def _unclear(found: Match) -> Iterable[str]:
 
 
 def _differing(found: Match) -> Iterable[str]:
-    if not found.differ:
-        return
-    yield f"{_count(len(found.differ), 'tensor')} of another shape:"
+    kinds = set(found.other_kind)
     rows = [
         (escape(key), _shape(found.specs[name]), str(list(found.slots[key].shape)))
         for key, name in found.differ.items()
+        if key not in kinds
     ]
+    if not rows:
+        return
+    yield f"{counted(len(rows), 'tensor')} of another shape:"
     wide = [max(len(row[i]) for row in rows[:_LINES]) for i in range(2)]
     for key, old, new in rows[:_LINES]:
         yield f"  {key:<{wide[0]}}  {old:<{wide[1]}} → {new}"
@@ -118,20 +127,37 @@ def _differing(found: Match) -> Iterable[str]:
             yield f"  `--set {escape(given[0])}={theirs}` makes the net as the file is"
 
 
+def _of_other_kind(found: Match) -> Iterable[str]:
+    kinds = _kinds(found, found.other_kind)
+    if kinds:
+        yield f"{counted(len(kinds), 'tensor')} of another kind of number:"
+        yield from (f"  {escape(text)}" for text in kinds[:_LINES])
+        yield from _more(len(kinds) - _LINES, "tensor")
+
+
+def _broken(found: Match) -> Iterable[str]:
+    counts = _counts(found)
+    if counts:
+        yield f"{counted(len(counts), 'tensor')} with what is no finite number:"
+        yield from (f"  {escape(text)}" for text in counts[:_LINES])
+        yield from _more(len(counts) - _LINES, "tensor")
+
+
 def classes(found: Match) -> tuple[list[str], int, int] | None:
     """Modules that differ in how many they tell apart, and the file's number and ours.
 
     None where any other size differs.
     """
     changes = set()
-    for key, name in found.differ.items():
-        old, new = found.specs[name].shape, found.slots[key].shape
+    keys = [key for key in found.differ if key not in found.other_kind]
+    for key in keys:
+        old, new = found.specs[found.differ[key]].shape, found.slots[key].shape
         if not old or len(old) != len(new) or old[1:] != new[1:]:
             return None
         changes.add((old[0], new[0]))
     if len(changes) != 1:
         return None
-    modules = dict.fromkeys(found.slots[key].module for key in found.differ)
+    modules = dict.fromkeys(found.slots[key].module for key in keys)
     return list(modules), *next(iter(changes))
 
 
@@ -143,7 +169,7 @@ def _missing(found: Match) -> Iterable[str]:
     if not found.missing:
         return
     groups = _by_module(found.missing)
-    yield f"{_count(len(found.missing), 'tensor')} missing, of {_count(len(groups), 'module')}:"
+    yield f"{counted(len(found.missing), 'tensor')} missing, of {counted(len(groups), 'module')}:"
     free = names_of(found.unused)[:_SEEN]
     for module, owns in list(groups.items())[:_LINES]:
         near = _near(module, free)
@@ -171,14 +197,14 @@ def _spared(found: Match) -> Iterable[str]:
 def _fresh(found: Match) -> Iterable[str]:
     if found.fresh:
         modules = list(_by_module(found.fresh))
-        yield f"begins again: {_some(modules)} ({_count(len(found.fresh), 'tensor')})"
+        yield f"begins again: {_some(modules)} ({counted(len(found.fresh), 'tensor')})"
 
 
 def _unused(found: Match) -> Iterable[str]:
     if not found.unused:
         return
     groups = _by_module(found.unused)
-    yield f"{_count(len(found.unused), 'tensor')} of the file unused:"
+    yield f"{counted(len(found.unused), 'tensor')} of the file unused:"
     for module, owns in list(groups.items())[:_LINES]:
         shown = ", ".join(
             f"{escape(own)} {_shape_in(found.specs, module, own)}" for own in owns[:4]
@@ -208,10 +234,25 @@ def _by_module(keys: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _changes(found: Match) -> list[str]:
+def _changes(found: Match, keys: Iterable[str]) -> list[str]:
     return [
-        f"{key} {_shape(found.specs[name])} → {list(found.slots[key].shape)}"
-        for key, name in found.differ.items()
+        f"{key} {_shape(found.specs[found.differ[key]])} → {list(found.slots[key].shape)}"
+        for key in keys
+    ]
+
+
+def _kinds(found: Match, keys: Iterable[str]) -> list[str]:
+    return [
+        f"{key} {found.specs[found.differ[key]].dtype} → "
+        f"{'int64' if found.slots[key].whole else 'floating-point'}"
+        for key in keys
+    ]
+
+
+def _counts(found: Match) -> list[str]:
+    return [
+        f"{key} ({count:,} of {found.specs[found.sources[key]].numbers:,})"
+        for key, count in found.broken.items()
     ]
 
 
@@ -222,8 +263,4 @@ def _some(names: Sequence[str]) -> str:
 
 def _more(count: int, what: str, indent: str = "  ") -> Iterable[str]:
     if count > 0:
-        yield f"{indent}and {_count(count, what)} more"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+        yield f"{indent}and {counted(count, what)} more"

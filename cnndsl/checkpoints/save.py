@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cnndsl import files
-from cnndsl.checkpoints.bounds import FLOATING, WeightsError
+from cnndsl.checkpoints.bounds import WeightsError
 from cnndsl.checkpoints.files import read, spec_of, to_bytes
 from cnndsl.checkpoints.match import Match, match
+from cnndsl.checkpoints.numbers import narrowed, not_finite
 from cnndsl.checkpoints.origin import Origin
 from cnndsl.checkpoints.report import in_short
 from cnndsl.graph.model import Graph
@@ -35,17 +36,29 @@ def load_into(network: nn.Module, graph: Graph, path: str | os.PathLike[str]) ->
     """Weights that have the network's own names. Raises WeightsError when some do not fit."""
     checkpoint = read(path)
     found = match(graph, checkpoint.contents.specs, structure=False)
-    if not found.fits or found.unused:
+    if found.unused:
         raise WeightsError(in_short(found))
     fill(network, found, checkpoint.tensors)
 
 
 def fill(network: nn.Module, found: Match, tensors: Mapping[str, Tensor]) -> None:
-    """Puts what was found into the module, all or nothing; the rest keeps its values."""
+    """Puts what was found into the module, all or nothing; the rest keeps its values.
+
+    WeightsError where numbers are not finite, or would not be in the module's own kind.
+    """
+    weigh(found, tensors)
     if not found.fits:
         raise WeightsError(in_short(found))
-    state = {key: tensors[name] for key, name in found.sources.items()}
+    own = network.state_dict()
+    state = {
+        key: narrowed(key, tensors[name], own[key].dtype) for key, name in found.sources.items()
+    }
     network.load_state_dict(state, strict=False)
+
+
+def weigh(found: Match, tensors: Mapping[str, Tensor]) -> None:
+    """Notes which of the numbers that were found are none."""
+    found.broken = not_finite(found.sources, tensors)
 
 
 def converted(
@@ -60,6 +73,7 @@ def converted(
     """
     import torch
 
+    weigh(found, tensors)
     if not found.fits:
         raise WeightsError(in_short(found))
     drawn = _drawn(graph, found.fresh, seed)
@@ -73,8 +87,8 @@ def converted(
             value = torch.zeros(slot.shape, dtype=torch.int64)
         else:
             continue
-        state[key] = value if slot.whole or dtype is None else value.to(getattr(torch, dtype))
-    _check_finite(state, tensors, found)
+        kept = slot.whole or dtype is None
+        state[key] = value if kept else narrowed(key, value, getattr(torch, str(dtype)))
     return state
 
 
@@ -90,15 +104,3 @@ def _drawn(graph: Graph, keys: Iterable[str], seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         state = lower(graph).state_dict()
     return {key: state[key] for key in wanted}
-
-
-def _check_finite(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], found: Match) -> None:
-    """A narrower kind of number must not make infinity of a large one."""
-    for key, value in state.items():
-        source = found.sources.get(key)
-        if source is None or str(value.dtype).removeprefix("torch.") not in FLOATING:
-            continue
-        if value.dtype != tensors[source].dtype and (
-            int(value.isfinite().sum()) < int(tensors[source].isfinite().sum())
-        ):
-            raise WeightsError(f"`{key}` does not fit into {str(value.dtype)[6:]}: too large")

@@ -16,7 +16,7 @@ from cnndsl.diagnostics import CnnError
 
 COMMANDS = {
     name: f"cnndsl.cli.{name}"
-    for name in ("check", "compile", "fmt", "summary", "explain", "ops", "new", "doctor")
+    for name in ("check", "compile", "tune", "fmt", "summary", "explain", "ops", "new", "doctor")
 } | {name: f"cnndsl.cli.{name}_group" for name in ("export", "import", "weights")}
 OK, WRONG, FAILED, INTERRUPTED = 0, 1, 2, 130
 _BACKTRACE = "--backtrace"

@@ -14,7 +14,7 @@ from cnndsl.cli.report import FORMATS, MACHINE, has_errors, report, report_to_ma
 from cnndsl.cli.terminal import err, error, line, out
 from cnndsl.compiler import Compilation, Program, Space
 from cnndsl.diagnostics import Diagnostic
-from cnndsl.diagnostics.display import escape
+from cnndsl.diagnostics.display import counted, escape
 from cnndsl.limits import Limits
 
 _SHOWN = 16  # choices and alternatives of a space that are listed
@@ -130,10 +130,8 @@ def _net_lines(net: Compilation | Space) -> Iterator[str]:
         yield facts_line(net.graph)
         return
     choices = net.first.open_choices
-    yield (
-        f"{net.first.name}: a space of {net.size:,} networks, {len(choices):,} open choices · "
-        "pick with --sample SEED or --choose PATH=…"
-    )
+    space = f"a space of {counted(net.size, 'network')}, {counted(len(choices), 'open choice')}"
+    yield f"{net.first.name}: {space} · pick with --sample SEED or --choose PATH=…"
     for choice in choices[:_SHOWN]:
         texts = [" ".join(text.split()) for text in choice.alternatives[:_SHOWN]]
         shown = escape(" | ".join(texts), 160)
@@ -172,8 +170,7 @@ def _fixed(
         done += len(plan.done)
         checked = _rewritten(name, checked.program, plan.texts, wanted)
     if done:
-        problems = "1 problem" if done == 1 else f"{done} problems"
-        err(f"fixed {problems} in {escape(checked.program.source.name)}")
+        err(f"fixed {counted(done, 'problem')} in {escape(checked.program.source.name)}")
     if name == STDIN:
         out(checked.program.source.text)
     return checked

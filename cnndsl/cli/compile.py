@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnndsl.backends.torch.mark import WHAT, is_ours
-from cnndsl.cli.app import OK, WRONG
+from cnndsl.cli.app import OK
 from cnndsl.cli.execution import Execution, execution_options
-from cnndsl.cli.exporting import claim, with_reasons, write
-from cnndsl.cli.files import STDIN, Failure, open_program
+from cnndsl.cli.exporting import with_reasons, write
+from cnndsl.cli.files import Failure
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report, write_json
+from cnndsl.cli.outputs import STDOUT, claim_bytes
+from cnndsl.cli.report import write_json
 from cnndsl.cli.terminal import err, line
 from cnndsl.cli.weights import carried, load_weights
 from cnndsl.compiler import Compilation
 from cnndsl.diagnostics.display import escape
-from cnndsl.graph import cost
 from cnndsl.limits import Limits
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cnndsl.cli.photograph import Photograph
 
 _TOP = 5
-_LARGEST = 2**28  # numbers of one input: a gigabyte of float32
 _DRAWN, _NOTHING = "random", "none"
 
 
@@ -43,8 +42,11 @@ _DRAWN, _NOTHING = "random", "none"
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, help="Samples per run.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights and input.")
 @click.option("--weights", metavar="FILE", help="Trained ones; by default drawn at random.")
-@click.option("-o", "output", metavar="OUT.pt2", help="Write a torch.export program (-: stdout).")
-@click.option("--force", is_flag=True, help="Replace OUT.pt2 even if something else wrote it.")
+@click.option(
+    "-o", "output", metavar="OUT.pt2",
+    help="Write a torch.export program (-: stdout); with --target a folder of kernels.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace it even if something else wrote it.")
 @click.option("--explain", is_flag=True, help="Say what the optimiser did, by source line.")
 @click.option("--json", "as_json", is_flag=True, help="--explain for programs, on stdout.")
 @execution_options
@@ -61,16 +63,17 @@ def command(
     program that PyTorch loads without cnndsl, for any batch: the plain module. With
     --explain --run none nothing is built or run.
     """
-    _refuse(explain, as_json, execution, output)
-    net = wanted.compilation(open_program(file, root, limits))
-    report(net.diagnostics)
-    if not net.ok:
-        return WRONG
-    _claim(output, force)
+    _refuse(explain, as_json, execution, output, weights)
+    net = wanted.network(file, root, limits)
+    if execution.target is not None:
+        from cnndsl.cli.target import compile_for
+
+        only_plan = explain and picture == _NOTHING and output is None
+        return compile_for(net, execution, batch, output, force, explain, as_json, only_plan)
+    if output is not None:
+        claim_bytes(output, force, WHAT, ".pt2", is_ours)
     # What goes to stdout must be the program, or the report for programs, alone.
-    say = err if output == STDIN or as_json else line
-    if net.open_choices:
-        net.compile()  # raises, and says how to choose
+    say = err if output == STDOUT or as_json else line
     from cnndsl.views.facts import facts_line
 
     say(facts_line(net.graph))
@@ -95,19 +98,18 @@ def command(
     return OK
 
 
-def _refuse(explain: bool, as_json: bool, execution: Execution, output: str | None) -> None:
+def _refuse(
+    explain: bool, as_json: bool, execution: Execution, output: str | None, weights: str | None
+) -> None:
     """Options that do not go together."""
+    if execution.target is not None and weights is not None:
+        raise Failure("--target compiles kernels, which hold no weights: leave --weights out")
     if as_json and not explain:
         raise Failure("--json goes with --explain")
     if explain and not execution.optimize:
         raise Failure("--explain goes with --optimize 1: at 0 nothing is rewritten")
-    if as_json and output == STDIN:
+    if as_json and output == STDOUT:
         raise Failure("--json and -o - would both write to stdout")
-
-
-def _claim(output: str | None, force: bool) -> None:
-    if output is not None:
-        claim(output, force, WHAT, ".pt2", is_ours)
 
 
 @dataclass
@@ -123,6 +125,11 @@ class _Session:
     def explain(self, as_json: bool) -> None:
         """What the optimiser does, in words or for programs."""
         self.execution.check()
+        if self.execution.engine == "triton":
+            from cnndsl.cli.target import explain_here
+
+            if explain_here(self.net, self.execution, self.batch, as_json, self.say):
+                return
         found = self.net.explain(engine=self.execution.engine)
         if as_json:
             write_json(found.to_json())
@@ -131,19 +138,11 @@ class _Session:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each input, with the batch, at the sizes that reports use."""
+        from cnndsl.exporters.proof import input_shapes
+
         graph = self.net.graph
-        sizes = graph.facts.reference()
-        found = {
-            node.path: (self.batch, *cost.shape(cost.concrete(node.type, sizes)))
-            for node in graph.inputs
-        }
-        for name, shape in found.items():
-            total = 1
-            for size in shape:
-                total *= size
-            if total > _LARGEST:
-                raise Failure(f"input {name} {list(shape)} is too large to run: use --at")
-        return found
+        shapes = with_reasons(input_shapes, self.net, graph.facts.reference(), self.batch)
+        return {node.path: shape for node, shape in zip(graph.inputs, shapes, strict=True)}
 
     def read(self, picture: str) -> Photograph | None:
         if picture in (_DRAWN, _NOTHING):
@@ -167,7 +166,7 @@ class _Session:
         built = time.perf_counter()
         said = f"random weights, seed {self.seed}"
         if weights is not None:
-            said = load_weights(network, weights, self.net.graph)
+            said = load_weights(network, weights, self.net)
         self.say(
             f"built in {_seconds(built - imported)} after {_seconds(imported - start)} "
             f"of importing torch; {said}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
-from cnndsl.cli.app import OK, WRONG
-from cnndsl.cli.files import STDIN, Failure, open_program, write_atomic
+from cnndsl.cli.app import OK
+from cnndsl.cli.files import Failure
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report
+from cnndsl.cli.outputs import STDOUT, claim_bytes, put_bytes
 from cnndsl.cli.terminal import err, line
 from cnndsl.cli.weights import carried, load_weights
 from cnndsl.compiler import Compilation
@@ -88,14 +86,9 @@ def order_options(optimize: int) -> Callable[[Command], Command]:
 
 def deliver(order: Order, form: Form) -> int:
     """Makes the file, proves it, writes it whole or not at all; the exit code."""
-    net = order.wanted.compilation(open_program(order.file, order.root, order.limits))
-    report(net.diagnostics)
-    if not net.ok:
-        return WRONG
-    if net.open_choices:
-        net.compile()  # raises, and says how to choose
-    claim(order.output, order.force, form.what, form.suffix, form.is_ours)
-    say = err if order.output == STDIN else line
+    net = order.wanted.network(order.file, order.root, order.limits)
+    claim_bytes(order.output, order.force, form.what, form.suffix, form.is_ours)
+    say = err if order.output == STDOUT else line
     from cnndsl.views.facts import facts_line
 
     say(facts_line(net.graph))
@@ -122,33 +115,10 @@ def with_reasons(function: Callable[..., Any], *given: Any) -> Any:
 
 def write(exported: Exported, output: str, say: Callable[[str], None]) -> None:
     """The file, and what is to be said of it."""
-    if output == STDIN:
-        sys.stdout.buffer.write(exported.data)
-        sys.stdout.buffer.flush()
-    else:
-        write_atomic(output, exported.data)
+    put_bytes(output, exported.data)
     for note in (*exported.notes, exported.proof.text()):
         say(note)
     say(f"wrote {escape(output)}, {len(exported.data):,} bytes")
-
-
-def claim(output: str, force: bool, what: str, suffix: str, is_ours: Callable[[str], bool]) -> None:
-    """Whether the output may be written, before anything takes long."""
-    if output == STDIN:
-        if sys.stdout.isatty():
-            raise Failure(f"{what} is no text for a screen: redirect stdout, or give -o a name")
-        return
-    path = Path(output)
-    if not path.name or path.is_dir():
-        raise Failure(f"cannot write {output}: is a directory")
-    if path.suffix != suffix:
-        raise Failure(f"-o writes {what}: call it {path.with_suffix(suffix)}")
-    if not path.parent.is_dir():
-        raise Failure(f"cannot write {output}: no such folder")
-    if path.exists() and not path.is_file():
-        raise Failure(f"cannot write {output}: not a regular file")
-    if path.exists() and not force and not is_ours(output):
-        raise Failure(f"{output} exists and was not written by cnndsl: --force replaces it")
 
 
 def _network(order: Order, net: Compilation) -> tuple[Network, str]:
@@ -162,4 +132,4 @@ def _network(order: Order, net: Compilation) -> tuple[Network, str]:
     network = net.compile(optimize=0).eval()
     if weights is None:
         return network, f"random weights, seed {order.seed}"
-    return network, load_weights(network, weights, net.graph)
+    return network, load_weights(network, weights, net)

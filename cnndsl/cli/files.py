@@ -16,6 +16,14 @@ from cnndsl.compiler import Program
 from cnndsl.limits import Limits
 
 STDIN = "-"
+_WEIGHTS = "a file of weights, and the text of a net is needed here: a .cnn file"
+_FOREIGN = {
+    ".onnx": "an ONNX model: `cnndsl import onnx` makes a text of it",
+    ".json": "no text of a net; `cnndsl import json` reads graphs",
+    ".pt2": "a compiled program, and the text of a net is needed here: a .cnn file",
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin"), _WEIGHTS),
+}
+"""What files with these endings are, where somebody takes them for a text."""
 
 
 class Failure(click.ClickException):
@@ -47,19 +55,57 @@ def open_program(
     """The program of a file, or of stdin for ``-``. A bad text is the program's business."""
     if not name:
         raise Failure("an empty name is no file")
+    kind = _FOREIGN.get(Path(name).suffix)
+    if kind is not None:
+        raise Failure(f"{name} is {kind}")
     if name != STDIN:
         try:
             return cnndsl.load(name, root=root, limits=limits)
         except OSError as problem:
             raise Failure(f"cannot read {name}: {words(problem)}") from problem
         except WeightsError as problem:
-            raise Failure(f"{name}: {problem}") from problem
-    if sys.stdin is None:
-        raise Failure("cannot read stdin: it is closed")
-    data = sys.stdin.buffer.read(limits.file_bytes + 1)
+            raise Failure(str(problem)) from problem
+    data = _from_stdin(limits.file_bytes + 1)
     if root is None and stdin_name is not None:
         root = str(Path(stdin_name).parent)
-    return cnndsl.loads(data, name=stdin_name or "<stdin>", root=root, limits=limits)
+    return cnndsl.loads(data, name=stdin_name or called(name), root=root, limits=limits)
+
+
+def called(name: str) -> str:
+    """What messages call a file that is read."""
+    return "<stdin>" if name == STDIN else name
+
+
+def read_bounded(name: str, most: int) -> bytes:
+    """The bytes of a file, or of stdin for ``-``.
+
+    Raises Failure; also for more than ``most`` of them, and for a pipe or a device, which might
+    never end.
+    """
+    if not name:
+        raise Failure("an empty name is no file")
+    data = _from_stdin(most + 1) if name == STDIN else _from_file(name, most)
+    if data is None or len(data) > most:
+        raise Failure(f"{called(name)} has more than {most:,} bytes, which are all that is read")
+    return data
+
+
+def _from_file(name: str, most: int) -> bytes | None:
+    """None, and nothing is read, where there are more."""
+    try:
+        if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
+            raise Failure(f"cannot read {name}: it is no regular file; `-` is stdin")
+        with open(name, "rb") as file:
+            fits = os.fstat(file.fileno()).st_size <= most
+            return file.read(most + 1) if fits else None
+    except OSError as problem:
+        raise Failure(f"cannot read {name}: {words(problem)}") from problem
+
+
+def _from_stdin(most: int) -> bytes:
+    if sys.stdin is None:
+        raise Failure("cannot read stdin: it is closed")
+    return sys.stdin.buffer.read(most)
 
 
 def words(problem: OSError) -> str:

@@ -13,7 +13,7 @@ from cnndsl.cli.options import source_options
 from cnndsl.cli.report import report
 from cnndsl.cli.terminal import err, error, out, wants_color
 from cnndsl.compiler import Program
-from cnndsl.diagnostics.display import coloured, escape
+from cnndsl.diagnostics.display import coloured, counted, escape
 from cnndsl.limits import Limits
 from cnndsl.source import Source
 
@@ -142,5 +142,5 @@ def _count(changes: list[Change], check: bool) -> None:
         count = changes.count(change)
         if count:
             would = "would be " if check and change is not Change.UNREAD else ""
-            words.append(f"{count} file{'s' if count > 1 else ''} {would}{change.value}")
+            words.append(f"{counted(count, 'file')} {would}{change.value}")
     err(", ".join(words))

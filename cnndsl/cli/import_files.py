@@ -5,40 +5,101 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
 
 from cnndsl import files
-from cnndsl.cli.files import Failure, words
+from cnndsl.checkpoints.files import ENDING as WEIGHTS
+from cnndsl.cli.files import STDIN, Failure, words, write_atomic, write_new
+from cnndsl.cli.outputs import claim
+from cnndsl.cli.terminal import err, line, out
+from cnndsl.diagnostics.display import counted, escape
+from cnndsl.limits import DEFAULT_LIMITS
 
-ENDING = ".cnn"
+if TYPE_CHECKING:
+    from cnndsl.importers.base import Written
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+TEXT = ".cnn"
 
 
-def weights_beside(output: str) -> str:
-    """Where the weights of ``net.cnn`` go: ``net.safetensors``. Failure for another ending."""
-    path = Path(output)
-    if not path.name:
-        raise Failure("-o writes text and weights: give it a name, such as net.cnn")
-    if path.suffix != ENDING:
-        raise Failure(f"-o writes text and weights: call it {path.with_suffix(ENDING)}")
-    return str(path.with_suffix(".safetensors"))
+class Target(NamedTuple):
+    """Where an import goes: without a text to stdout, without weights these go nowhere."""
+
+    text: str | None
+    weights: str | None
+    force: bool
+
+    @classmethod
+    def claimed(cls, output: str | None, force: bool, *, weights: bool = True) -> Target:
+        """What ``-o`` and ``--force`` ask for. Raises Failure when it cannot be had."""
+        if output is None or output == STDIN:
+            return cls(None, None, force)
+        what = "text and weights" if weights else "text"
+        claim(output, force, what, TEXT)
+        beside = str(Path(output).with_suffix(WEIGHTS)) if weights else None
+        if beside is not None:
+            claim(beside, force, what, WEIGHTS)
+        return cls(output, beside, force)
+
+    def say(self, told: str) -> None:
+        """A line of the report, which must not get into a text on stdout."""
+        (err if self.text is None else line)(told)
+
+    def write(self, text: str, notes: Iterable[str] = ()) -> None:
+        """The text alone. Raises Failure."""
+        self._tell(notes)
+        if self.text is None:
+            out(text)
+            return
+        (write_atomic if self.force else write_new)(self.text, text.encode())
+        self._wrote_text(text)
+
+    def write_proven(self, written: Written, original: str) -> None:
+        """Text and weights, and how far they are from the original's results. Raises Failure."""
+        if self.text is None or self.weights is None:
+            self.write(written.text, written.notes)
+        else:
+            write_both(self.text, written.text, self.weights, written.to_bytes(), self.force)
+            self._tell(written.notes)
+            self._wrote_text(written.text)
+            numbers = sum(value.numel() for value in written.state.values())
+            self.say(f"wrote {escape(self.weights)}: {counted(numbers, 'number')}")
+        self.say(f"largest difference to {original}: {written.difference}")
+
+    def _tell(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            self.say(f"note: {escape(note)}")
+
+    def _wrote_text(self, text: str) -> None:
+        self.say(f"wrote {escape(self.text or '')}: {counted(len(text.splitlines()), 'line')}")
 
 
-def claim(paths: list[str], force: bool) -> None:
-    """Whether all may be written, before anything takes long. Raises Failure."""
-    for path in paths:
-        if not Path(path).parent.is_dir():
-            raise Failure(f"cannot write {path}: no such folder")
-        if Path(path).is_dir():
-            raise Failure(f"cannot write {path}: is a directory")
-        if os.path.lexists(path) and not force:
-            raise Failure(f"{path} exists already: --force replaces it")
+def name_option(instead: str) -> Callable[[Command], Command]:
+    """``--name`` of the net, which is taken as it is or refused; without it, ``instead``."""
+    return click.option(
+        "--name", metavar="NAME", callback=_checked, help=f"Of the net; by default {instead}."
+    )
+
+
+def _checked(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    from cnndsl.graph.names import is_net_name
+
+    if name is not None and not is_net_name(name, DEFAULT_LIMITS):
+        rule = "letters, digits and _, no digit first, and no word of the language"
+        raise click.UsageError(f"--name `{name}` cannot name a net: {rule}", context)
+    return name
 
 
 def write_both(text_path: str, text: str, weights_path: str, weights: bytes, force: bool) -> None:
     """Writes both files, each whole; when one cannot be written the other is as it was.
 
-    Raises Failure. The weights come first: who sees the text finds what belongs to it.
+    Raises Failure. The weights come first: who sees the text finds what belongs to it, and who
+    finds them beside an older text can tell, as they carry their own.
     """
     write = files.replace if force else files.create
     try:

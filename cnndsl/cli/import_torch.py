@@ -5,20 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cnndsl.cli.app import OK
-from cnndsl.cli.files import STDIN, Failure, write_atomic, write_new
-from cnndsl.cli.import_files import claim, weights_beside, write_both
+from cnndsl.cli.files import Failure
+from cnndsl.cli.import_files import Target, name_option
 from cnndsl.cli.options import limit_option
-from cnndsl.cli.terminal import err, line, out
-from cnndsl.diagnostics.display import escape
 from cnndsl.limits import Limits
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 _LARGEST = 2**28  # numbers of one example
 
@@ -30,7 +29,7 @@ _LARGEST = 2**28  # numbers of one example
     help="The shape of an input; once for each.",
 )  # fmt: skip
 @click.option("-o", "output", metavar="NET.cnn", help="Where to; weights go beside it.")
-@click.option("--name", metavar="NAME", help="Of the net; by default the module's class.")
+@name_option("the module's class")
 @click.option("--no-weights", is_flag=True, help="Write the text alone.")
 @click.option("--force", is_flag=True, help="Replace NET.cnn and its weights if they exist.")
 @limit_option
@@ -48,46 +47,43 @@ def command(
     it is written when both compute the same. What the language has no layer for is told with the
     module and the operator, and nothing is written. Without -o, or with -, the text goes to stdout.
     """
-    weights = None
-    if output is not None and output != STDIN:
-        weights = None if no_weights else weights_beside(output)
-        claim([output, *([weights] if weights else [])], force)
+    target = Target.claimed(output, force, weights=not no_weights)
+    place, shapes = _place(factory), [_shape(text) for text in example]
+    import torch
+
     from cnndsl.importers.base import ImportProblem
     from cnndsl.importers.torch.network import import_module
 
-    module, inputs = _made(factory), [_example(text) for text in example]
     try:
-        written = import_module(module, inputs, name=name, limits=limits)
+        with redirect_stdout(sys.stderr):  # what their code says must not get into a text
+            module, inputs = _made(factory, *place), [torch.zeros(shape) for shape in shapes]
+            written = import_module(module, inputs, name=name, limits=limits)
     except ImportProblem as problem:
         raise Failure(f"{factory}: {problem}") from None
-    for note in written.notes:
-        err(f"note: {escape(note)}")
-    if output is None or output == STDIN:
-        out(written.text)
-        return OK
-    if weights is None:
-        (write_atomic if force else write_new)(output, written.text.encode())
-    else:
-        write_both(output, written.text, weights, written.to_bytes(), force)
-    line(f"wrote {escape(output)}: {len(written.text.splitlines()):,} lines")
-    if weights is not None:
-        line(f"wrote {escape(weights)}: {sum(v.numel() for v in written.state.values()):,} numbers")
-    line(f"largest difference to the module: {written.difference}")
+    target.write_proven(written, "the module")
     return OK
 
 
-def _made(factory: str) -> nn.Module:
-    """The module; Failure in one sentence for whatever its code raises."""
-    from torch import nn
-
+def _place(factory: str) -> tuple[str, str]:
+    """The Python module and the attribute that are named; nothing is imported yet."""
     module_name, sign, attribute = factory.partition(":")
     if not sign or not module_name or not attribute:
         raise Failure(f"`{factory}` is not of the form package.module:factory")
+    if module_name.endswith(".py"):
+        module = module_name[:-3].replace("/", ".").lstrip(".")
+        raise Failure(f"`{module_name}` is a file: name its module, `{module}`")
+    return module_name, attribute
+
+
+def _made(factory: str, module_name: str, attribute: str) -> nn.Module:
+    """The module; Failure in one sentence for whatever its code raises."""
+    from torch import nn
+
     found = _found(factory, module_name, attribute)
     if not isinstance(found, nn.Module):
         try:
             found = found()
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise Failure(f"{factory}: calling it fails: {_said(problem)}") from problem
     if not isinstance(found, nn.Module):
         raise Failure(f"{factory}: it gives {type(found).__name__}, not an nn.Module")
@@ -102,18 +98,17 @@ def _found(factory: str, module_name: str, attribute: str) -> Any:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # a script that looks at its arguments exits
         raise Failure(f"{factory}: importing it fails: {_said(problem)}") from problem
     return found
 
 
-def _said(problem: Exception) -> str:
+def _said(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {problem}".partition("\n")[0]
 
 
-def _example(text: str) -> Tensor:
-    import torch
-
+def _shape(text: str) -> list[int]:
+    """Of an example, batch first."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
         raise click.UsageError(f"--example takes a shape such as 1,3,224,224, not `{text}`")
@@ -123,4 +118,4 @@ def _example(text: str) -> Tensor:
         total *= size
     if not 0 < total <= _LARGEST:
         raise click.UsageError(f"--example {text}: between 1 and {_LARGEST:,} numbers")
-    return torch.zeros(shape)
+    return shape

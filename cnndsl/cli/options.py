@@ -11,9 +11,11 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from cnndsl.cli.files import Failure
+from cnndsl.cli.files import Failure, open_program
 from cnndsl.cli.memory import bound
+from cnndsl.cli.report import report
 from cnndsl.compiler import Compilation, Program, Space
+from cnndsl.diagnostics import CnnError
 from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.semantics.net import Parameter
@@ -36,7 +38,7 @@ class Wanted:
 
     def __bool__(self) -> bool:
         """Whether anything was asked for."""
-        return bool(self.net or self.parameters or self.at or self.chosen)
+        return bool(self.net is not None or self.parameters or self.at or self.chosen)
 
     @property
     def chosen(self) -> bool:
@@ -55,6 +57,18 @@ class Wanted:
             return space.choose(self.choose)
         except ValueError as problem:
             raise Failure(f"--choose: {problem}") from None
+
+    def network(self, file: str, root: str | None, limits: Limits) -> Compilation:
+        """The one network of a file that was asked for; warnings are told.
+
+        Raises Failure, and CnnError for a text with errors or with choices that are open.
+        """
+        net = self.compilation(open_program(file, root, limits))
+        if not net.ok:
+            raise CnnError(net.diagnostics)
+        report(net.diagnostics)
+        net.decided()
+        return net
 
     def compilation(self, program: Program) -> Compilation:
         """The network that was asked for; open choices stay open."""
@@ -75,10 +89,10 @@ def network_options(command: Command) -> Command:
     ) -> Any:  # fmt: skip
         wanted = Wanted(
             net,
-            {key: _value(key, text) for key, text in _pairs("--set", set)},
-            {key: _size(key, text) for key, text in _pairs("--at", _split(at))},
+            {key: _value(key, text) for key, text in _pairs("--set", set).items()},
+            {key: _size(key, text) for key, text in _pairs("--at", _split(at)).items()},
             sample,
-            dict(_pairs("--choose", choose)),
+            _pairs("--choose", choose),
         )
         return command(wanted=wanted, **rest)
 
@@ -121,13 +135,15 @@ def limit_option(command: Command) -> Command:
     return cast(Command, collected)
 
 
-def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip() or not value.strip():
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not key or not value:
             raise click.UsageError(f"{option} takes NAME=VALUE, not `{text}`")
-        found.append((key.strip(), value.strip()))
+        if key in found:
+            raise click.UsageError(f"{option} {key} is given twice: {found[key]} and {value}")
+        found[key] = value
     return found
 
 
@@ -157,7 +173,7 @@ def _size(symbol: str, text: str) -> int:
 def _limits(texts: tuple[str, ...]) -> Limits:
     known = [field.name for field in fields(Limits)]
     changed: dict[str, int] = {}
-    for name, value in _pairs("--limit", texts):
+    for name, value in _pairs("--limit", texts).items():
         if name not in known:
             near = did_you_mean(name, known)
             tail = f", did you mean `{near}`?" if near else f"; limits: {', '.join(known)}"

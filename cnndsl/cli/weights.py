@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cnndsl.checkpoints import rules
 from cnndsl.checkpoints.bounds import Spec, WeightsError
-from cnndsl.checkpoints.files import read
+from cnndsl.checkpoints.files import Contents, read
 from cnndsl.checkpoints.match import Match, match
 from cnndsl.checkpoints.report import lines
-from cnndsl.cli.files import STDIN, Failure, words, write_atomic
-from cnndsl.compiler import Compilation
-from cnndsl.diagnostics.display import escape
+from cnndsl.cli.files import STDIN, Failure, read_bounded, words
+from cnndsl.compiler import Compilation, load
+from cnndsl.diagnostics import CnnError
+from cnndsl.diagnostics.display import counted, escape
 from cnndsl.graph.model import Graph
 
 if TYPE_CHECKING:
     from cnndsl.backends.torch.module import Network
 
-STDOUT = STDIN
 _MAP_BYTES = 1 << 22
 
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """What goes wrong with a file of weights is told with its name."""
+    if not path:
+        raise Failure("an empty name is no file")
+    if path == STDIN:
+        raise Failure("weights are read from a file, not from stdin")
     try:
         yield
     except WeightsError as problem:
@@ -43,8 +47,8 @@ def carried(net: Compilation, file: str) -> str | None:
     return file if trained else None
 
 
-def load_weights(network: Network, path: str, graph: Graph) -> str:
-    """Fills the network from a file, all or nothing; what to say about it.
+def load_weights(network: Network, path: str, net: Compilation) -> str:
+    """Fills the net's network from a file, all or nothing; what to say about it.
 
     Raises Failure, with the whole report, where the file does not fit.
     """
@@ -52,15 +56,49 @@ def load_weights(network: Network, path: str, graph: Graph) -> str:
 
     with reading(path):
         checkpoint = read(path)
-    found = match(graph, checkpoint.contents.specs)
+    found = match(net.graph, checkpoint.contents.specs)
     report = "".join(f"\n  {line}" for line in lines(found))
     if not found.fits:
-        raise Failure(f"{path} does not fit {graph.name}:{report}")
-    fill(network, found, checkpoint.tensors)
-    said = f"{len(found.sources)} tensors from {escape(path)}"
+        raise Failure(f"{path} does not fit {net.graph.name}:{report}")
+    with reading(path):
+        fill(network, found, checkpoint.tensors)
+    said = f"{counted(len(found.sources), 'tensor')} from {escape(path)}"
     if found.aligned is not None:  # it may be wrong: it is never done in silence
-        return said + report
-    return said + (f", {len(found.unused)} of it unused" if found.unused else "")
+        said += report
+    elif found.unused:
+        said += f", {len(found.unused)} of it unused"
+    return "\n".join([said, *other_steps(path, checkpoint.contents, net)])
+
+
+def other_steps(
+    path: str, contents: Contents, net: Compilation, reinit: Sequence[str] = ()
+) -> Iterator[str]:
+    """A note where a file's own text has other steps than the net that its weights go into.
+
+    Names and shapes tell nothing of strides or activations. Such a text stands beside its
+    weights when it was edited after training, or an import was killed between its two files.
+    ``reinit``: modules that take no weights from the file.
+    """
+    if path == net.program.source.name:
+        return
+    try:
+        if contents.origin is None:
+            return
+        theirs = Compilation(load(path, limits=net.program.limits), None, {}, net.at).graph
+    except (WeightsError, CnnError, OSError):
+        return  # weights fit or not: what their text says is a help only
+    there, here = _steps(theirs, reinit), _steps(net.graph, reinit)
+    if there != here:
+        pairs = [(list(there - here), "there"), (list(here - there), "here")]
+        told = ", ".join(f"`{steps[0]}` {where}" for steps, where in pairs if steps)
+        yield f"note: {escape(path)} was written for a net with other steps: {escape(told)}"
+
+
+def _steps(graph: Graph, without: Sequence[str]) -> Counter[str]:
+    spaces = tuple(f"{module}." for module in without)
+    return Counter(
+        node.op.text() for node in graph if node.inputs and not f"{node.path}.".startswith(spaces)
+    )
 
 
 def matched(
@@ -80,29 +118,8 @@ def read_map(path: str | None) -> rules.Rules:
     if path is None:
         return rules.Rules()
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAP_BYTES + 1)
-        if len(data) > _MAP_BYTES:
-            raise Failure(f"{path}: a map has at most {_MAP_BYTES:,} bytes")
-        return rules.parse(data.decode("utf-8-sig"))
-    except OSError as problem:
-        raise Failure(f"cannot read {path}: {words(problem)}") from problem
+        text = read_bounded(path, _MAP_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise Failure(f"{path} is not UTF-8 text: byte {problem.start}") from problem
-    except WeightsError as problem:
-        raise Failure(f"{path}: {problem}") from problem
-
-
-def choose_first(net: Compilation) -> None:
-    """A space of networks has no weights; raises CnnError, which says how to choose."""
-    if net.open_choices:
-        net.compile()
-
-
-def put(output: str, data: bytes) -> None:
-    """Writes a file whole or not at all, or to stdout."""
-    if output != STDOUT:
-        write_atomic(output, data)
-        return
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with reading(path):
+        return rules.parse(text)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from cnndsl.checkpoints.files import inspect
+from cnndsl.checkpoints.files import read
 from cnndsl.checkpoints.report import lines
 from cnndsl.cli.app import OK, WRONG
-from cnndsl.cli.files import open_program
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report
 from cnndsl.cli.terminal import line
-from cnndsl.cli.weights import choose_first, matched, reading
+from cnndsl.cli.weights import matched, other_steps, reading
 from cnndsl.diagnostics.display import escape
 from cnndsl.limits import Limits
 
@@ -31,16 +29,18 @@ def command(
 
     The exit code is 0 when every number that the net needs is there, and 1 when not.
     """
-    described = wanted.compilation(open_program(file, root, limits))
-    report(described.diagnostics)
-    if not described.ok:
-        return WRONG
-    choose_first(described)
+    from cnndsl.checkpoints.save import weigh
+
+    described = wanted.network(file, root, limits)
     with reading(weights):
-        specs = dict(inspect(weights).specs)
-    found = matched(weights, specs, described, map_file, reinit)
+        checkpoint = read(weights)
+    contents = checkpoint.contents
+    found = matched(weights, dict(contents.specs), described, map_file, reinit)
+    weigh(found, checkpoint.tensors)
     answer = "fits" if found.fits else "does not fit"
     line(f"{escape(weights)} {answer} {described.graph.name}")
     for text in lines(found):
         line(f"  {text}")
+    for text in other_steps(weights, contents, described, reinit):
+        line(text)
     return OK if found.fits else WRONG

@@ -5,21 +5,18 @@ from __future__ import annotations
 import click
 
 from cnndsl.checkpoints.bounds import FLOATING, WeightsError
-from cnndsl.checkpoints.files import ENDING, inspect, read, to_bytes
+from cnndsl.checkpoints.files import ENDING, read, to_bytes
 from cnndsl.checkpoints.match import Match
 from cnndsl.checkpoints.report import lines
-from cnndsl.cli.app import OK, WRONG
-from cnndsl.cli.exporting import claim
-from cnndsl.cli.files import Failure, open_program
+from cnndsl.cli.app import OK
+from cnndsl.cli.files import Failure
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report
+from cnndsl.cli.outputs import STDOUT, claim_bytes, put_bytes
 from cnndsl.cli.terminal import err, line
-from cnndsl.cli.weights import STDOUT, choose_first, matched, put, reading
+from cnndsl.cli.weights import matched, other_steps, reading
 from cnndsl.compiler import Compilation
 from cnndsl.diagnostics.display import escape
 from cnndsl.limits import Limits
-
-_WHAT = "a .safetensors file"
 
 
 @click.command("convert")
@@ -32,7 +29,7 @@ _WHAT = "a .safetensors file"
     "--dtype", type=click.Choice(FLOATING), help="Of the numbers; by default as they are."
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of --reinit.")
-@click.option("--force", is_flag=True, help="Replace OUT even if something else wrote it.")
+@click.option("--force", is_flag=True, help="Replace OUT.safetensors if it exists.")
 @network_options
 @source_options
 def command(
@@ -42,33 +39,23 @@ def command(
     """Write the weights of FILE under a net's own names, together with its text.
 
     Names are taken as they are, then by the map file, then by structure where that is clear.
-    The written weights stands alone: `cnndsl.restore("OUT.safetensors")` is the trained module.
+    The file stands alone: `cnndsl.restore("OUT.safetensors")` is the trained module.
     """
-    described = wanted.compilation(open_program(file, root, limits))
-    report(described.diagnostics)
-    if not described.ok:
-        return WRONG
-    choose_first(described)
-    claim(output, force, _WHAT, ENDING, _is_ours)
+    described = wanted.network(file, root, limits)
+    claim_bytes(output, force, "a .safetensors file", ENDING)
     with reading(weights):
         checkpoint = read(weights)
     found = matched(weights, dict(checkpoint.contents.specs), described, map_file, reinit)
     say = err if output == STDOUT else line
     if not found.fits:
         raise Failure(_refusal(weights, found))
-    for text in lines(found):
+    notes = other_steps(weights, checkpoint.contents, described, reinit)
+    for text in (*lines(found), *notes):
         say(text)
     data = _converted(described, found, checkpoint.tensors, weights, dtype, seed)
-    put(output, data)
+    put_bytes(output, data)
     say(f"wrote {escape(output)}, {len(data):,} bytes, with the text of {described.graph.name}")
     return OK
-
-
-def _is_ours(output: str) -> bool:
-    try:
-        return inspect(output).origin is not None
-    except (WeightsError, OSError, ModuleNotFoundError):
-        return False
 
 
 def _refusal(file: str, found: Match) -> str:

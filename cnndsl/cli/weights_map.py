@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import click
 
+from cnndsl import files
 from cnndsl.checkpoints import rules
 from cnndsl.checkpoints.files import inspect
 from cnndsl.checkpoints.match import Match
 from cnndsl.checkpoints.report import lines, names_between, proposed
 from cnndsl.cli.app import OK, WRONG
-from cnndsl.cli.exporting import claim
-from cnndsl.cli.files import open_program
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report
+from cnndsl.cli.outputs import STDOUT, claim_text, put_bytes
 from cnndsl.cli.terminal import err
-from cnndsl.cli.weights import STDOUT, choose_first, matched, put, read_map, reading
+from cnndsl.cli.weights import matched, read_map, reading
 from cnndsl.diagnostics.display import escape
 from cnndsl.limits import Limits
 
 _UNCLEAR = "side by side and of one shape: look which is which, then take away `#? `"
-_LONGEST = 200  # of a first line: a file that something else wrote may be one line
+_ENDING = ".map"
 
 
 @click.command("map")
@@ -30,7 +26,7 @@ _LONGEST = 200  # of a first line: a file that something else wrote may be one l
 @click.argument("file", type=click.Path(allow_dash=True), metavar="NET.cnn")
 @click.option("-o", "output", default=STDOUT, metavar="MAPFILE", help="By default stdout.")
 @click.option("--map", "map_file", metavar="MAPFILE", help="Rules that are known already.")
-@click.option("--force", is_flag=True, help="Replace MAPFILE even if something else wrote it.")
+@click.option("--force", is_flag=True, help="Replace MAPFILE even if it was edited.")
 @network_options
 @source_options
 def command(
@@ -42,13 +38,8 @@ def command(
     What order and shapes do not settle stands in it as a remark, for you to decide; the exit
     code is 1 while anything that the net needs is open.
     """
-    described = wanted.compilation(open_program(file, root, limits))
-    report(described.diagnostics)
-    if not described.ok:
-        return WRONG
-    choose_first(described)
-    if output != STDOUT:
-        claim(output, force, "a map", Path(output).suffix, _is_ours)
+    described = wanted.network(file, root, limits)
+    claim_text(output, force, "a map", _ENDING, files.is_sealed)
     with reading(weights):
         specs = dict(inspect(weights).specs)
     known = matched(weights, specs, described, map_file)
@@ -57,18 +48,8 @@ def command(
     if known.aligned is None and not known.fits:
         err(f"no map: {escape(weights)} and {described.graph.name} differ in order or shapes")
         return WRONG
-    put(output, _text(known, map_file).encode("utf-8"))
+    put_bytes(output, _text(known, map_file).encode("utf-8"))
     return OK if known.fits else WRONG
-
-
-def _is_ours(output: str) -> bool:
-    if not os.path.isfile(output):  # a pipe nobody writes to would be waited for
-        return False
-    try:
-        with open(output, "rb") as file:
-            return file.readline(_LONGEST).strip() == rules.HEADING.encode()
-    except OSError:
-        return False
 
 
 def _text(found: Match, map_file: str | None) -> str:
@@ -80,6 +61,6 @@ def _text(found: Match, map_file: str | None) -> str:
         for old, new in names_between(mine, theirs)
     ]
     # What is known already did not help these names: the first rule that fits is used.
-    return rules.write(
+    return files.sealed(rules.write(
         [*proposed(found), *read_map(map_file).rules], {_UNCLEAR: remarks} if remarks else {}
-    )
+    ))  # fmt: skip

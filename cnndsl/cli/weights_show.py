@@ -11,7 +11,7 @@ from cnndsl.checkpoints.files import Contents, inspect
 from cnndsl.cli.app import OK
 from cnndsl.cli.terminal import line
 from cnndsl.cli.weights import reading
-from cnndsl.diagnostics.display import escape
+from cnndsl.diagnostics.display import counted, escape
 
 _LINES = 60
 _TENSORS = 4  # of a module that are shown with their shapes
@@ -31,7 +31,7 @@ def command(file: str, depth: int | None) -> int:
     line(f"{escape(file)}: {_totals(found.specs)}")
     if origin is not None:
         net = f"net {escape(origin.net)} of " if origin.net else ""
-        line(f"carries the text: {net}{len(origin.text.splitlines())} lines")
+        line(f"carries the text: {net}{counted(len(origin.text.splitlines()), 'line')}")
     for text in _tree(found, depth):
         line(text)
     return OK
@@ -44,7 +44,8 @@ def _totals(specs: Mapping[str, Spec]) -> str:
         kinds[spec.dtype] = kinds.get(spec.dtype, 0) + 1
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     kind = next(iter(kinds), "") if len(kinds) < 2 else listed
-    return f"{_tensors(len(specs))}, {numbers:,} numbers" + (f", {kind}" if kind else "")
+    told = f"{counted(len(specs), 'tensor')}, {counted(numbers, 'number')}"
+    return told + (f", {kind}" if kind else "")
 
 
 def _tree(found: Contents, depth: int | None) -> Iterator[str]:
@@ -55,8 +56,8 @@ def _tree(found: Contents, depth: int | None) -> Iterator[str]:
         parts = name.split(".")
         groups.setdefault(".".join(parts[: min(level, len(parts) - 1)]), []).append(name)
     rows = [
-        (escape(group) or "(no module)", _tensors(len(names)), f"{_numbers(found, names):,}",
-         _shapes(found.specs, group, names))
+        (escape(group) or "(no module)", counted(len(names), "tensor"),
+         f"{_numbers(found, names):,}", _shapes(found.specs, group, names))
         for group, names in list(groups.items())[:_LINES]
     ]  # fmt: skip
     first, second, third = (max((len(row[i]) for row in rows), default=0) for i in range(3))
@@ -86,7 +87,3 @@ def _shapes(specs: Mapping[str, Spec], group: str, names: list[str]) -> str:
     lead = len(group) + 1 if group else 0
     told = [f"{escape(name[lead:])} {list(specs[name].shape)}" for name in names[:_TENSORS]]
     return ", ".join(told) + (", …" if len(names) > _TENSORS else "")
-
-
-def _tensors(count: int) -> str:
-    return f"{count:,} tensor" + ("" if count == 1 else "s")

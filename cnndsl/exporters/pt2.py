@@ -102,16 +102,18 @@ def by_output(program: Callable[..., Any]) -> Run:
 
 def _traced(net: Compilation, network: Network, optimize: int, fixed: bool) -> Program:
     from cnndsl.backends.torch.export import export, export_flow
+    from cnndsl.backends.torch.quiet import quiet
 
     dims = _Dims(net, fixed)
     judge = Judge(net, network, {s: dims.traced[s] for s in dims.stuck})
     nodes = net.graph.inputs
     inputs = dict(zip((n.path for n in nodes), judge.inputs(dims.traced, 2), strict=True))
     given = [dims.of(node.type) for node in nodes]
-    if not optimize:
-        traced = export(network, inputs, given)
-    else:
-        traced = export_flow(_job(net, network), inputs, given)
+    with quiet():
+        if not optimize:
+            traced = export(network, inputs, given)
+        else:
+            traced = export_flow(_job(net, network), inputs, given)
     return Program(traced, judge, dims.notes())
 
 

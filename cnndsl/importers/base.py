@@ -32,6 +32,8 @@ Reference = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 _LARGEST = 2**28  # numbers of one drawn input: a gigabyte of float32
 _WISHES = ((65, 96), (98, 81))  # heights and widths to try where they are open, odd ones too
+SPREADS = (10.0, 1000.0)
+"""Times the usual inputs, where those leave an output at 0."""
 _NOISE = 16.0  # times what float32 itself moves our own outputs
 _FLOOR = 4e-6  # of the largest output: sums of float32 in another order
 _STEEP = {"sigmoid": 2.4e-7, "tanh": 2.4e-7}  # runtimes approximate these by absolute error
@@ -54,14 +56,20 @@ class Imported:
 
 
 class Difference(NamedTuple):
-    """How far the two networks' outputs are apart: ``largest``, where values go up to ``scale``."""
+    """How far the two networks' outputs are apart: ``largest``, where values go up to ``scale``.
+
+    ``silent``: outputs that were 0 everywhere, of which nothing is known.
+    """
 
     largest: float
     scale: float
     runs: int
+    silent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.largest:.1e} where outputs reach {self.scale:.3g} ({self.runs} runs)"
+        told = f"{self.largest:.1e} where outputs reach {self.scale:.3g} ({self.runs} runs)"
+        silent = " and ".join(f"`{name}`" for name in self.silent)
+        return f"{told}; {silent} was 0 everywhere, which proves little" if silent else told
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,10 @@ def prove(
     floors = {o.name: _STEEP.get(graph.nodes[o.node].op.name, 0.0) for o in graph.outputs}
     cases = [draw(shapes, seed) for seed in seeds for shapes in _shapes(graph, batch)]
     expected = [_checked(reference(case), graph) for case in cases]
+    for spread in SPREADS:
+        if silent(expected):
+            cases.append({name: spread * x for name, x in cases[0].items()})
+            expected.append(_checked(reference(cases[-1]), graph))
     single = [_outputs(network, case) for case in cases]
     network.double()
     worst = Difference(0.0, 0.0, 0)
@@ -173,7 +185,12 @@ def prove(
                 max(worst.largest, found.largest), max(worst.scale, found.scale), worst.runs
             )
     network.float()
-    return worst._replace(runs=len(cases))
+    return worst._replace(runs=len(cases), silent=silent(expected))
+
+
+def silent(runs: Sequence[Mapping[str, Tensor]]) -> tuple[str, ...]:
+    """The outputs that are 0 in every run: a wrong network may compute that too."""
+    return tuple(name for name in runs[0] if not any(bool(run[name].any()) for run in runs))
 
 
 def _shapes(graph: Graph, batch: int) -> list[dict[str, tuple[int, ...]]]:

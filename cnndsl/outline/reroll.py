@@ -16,10 +16,11 @@ from cnndsl.graph.names import is_word
 from cnndsl.graph.printer import print_graph
 from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.ops import catalogue
-from cnndsl.outline.reroll_search import reroll
-from cnndsl.outline.structure import Unstructured, outline
+from cnndsl.outline.reroll_search import Roots, reroll
+from cnndsl.outline.structure import Outline, Unstructured, outline
 from cnndsl.outline.structure_view import plain_view
 from cnndsl.outline.text import Printer
+from cnndsl.outline.text_blocks import parted
 from cnndsl.outline.text_labels import branched, hinted, moduled, positioned, unique
 from cnndsl.outline.text_match import Mismatch, keeps_keys, matched
 from cnndsl.outline.text_names import christen
@@ -79,13 +80,26 @@ def _rolled(graph: Graph, name: str, flat: bool, keep: bool) -> Rolled:
     if flat:
         roots.terms = [hinted(term, graph) for term in roots.terms]
         unique(roots)
-    christen(roots, {name})
-    lets = [let for let, _ in lined.lets]
-    text = formatted(Printer(view).file(name, lets, lined.results, roots))
-    paths = matched(graph, read(text), lined.order)
+    order = [i for i in lined.order if i in graph.nodes]  # joins of joins are one when it is read
+    text = _shortest(view, name, lined, roots)
+    paths = matched(graph, read(text), order)
     if keep and not keeps_keys(graph, paths):
         raise Mismatch("a module has another path")
     return Rolled(text, paths)
+
+
+def _shortest(view: Graph, name: str, lined: Outline, roots: Roots) -> str:
+    """The text with large groups where they stand, or as blocks: the one of fewer lines."""
+    lets = [let for let, _ in lined.lets]
+
+    def text() -> str:
+        christen(roots, {name})
+        return formatted(Printer(view).file(name, lets, lined.results, roots))
+
+    found = [text()]
+    if parted(roots):
+        found.append(text())
+    return min(found, key=lambda text: len(text.split("\n")))
 
 
 def _plain(graph: Graph, name: str) -> Rolled:

@@ -2,28 +2,33 @@
 
 What the language cannot say or nobody would write is undone: joins of one operand, joins that
 stand in a module though everything they read is outside, namespaces without weights, and
-concatenations that repeat a list where the one before already holds its beginning.
+concatenations that repeat a list where the one before already holds its beginning. Joins that
+the language has made flat are nested again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import count, groupby
 
 from cnndsl.graph.cost import weights_of
 from cnndsl.graph.model import Graph, Node, Output
+from cnndsl.graph.spaces import around, child
 
 
 def plain_view(graph: Graph, *, flat: bool) -> Graph:
     """The graph with nodes of the same ids; ``flat``: without namespaces.
 
-    Paths of weightless steps and of joins say no more than where they stand.
+    Paths of weightless steps and of joins say no more than where they stand. Joins of joins, which
+    dissolve when the text is read, have ids that the graph has not.
     """
     nodes = _rewired(graph)
     weighty = {node.id for node in graph if weights_of(graph, node)}
     if flat:
         nodes = [_moved(node, "") if node.inputs else node for node in nodes]
     else:
-        nodes = _hoisted(_dissolved(nodes, weighty))
+        nodes = _nested(_hoisted(_dissolved(nodes, weighty)), graph.outputs)
     left = {node.id for node in nodes}
     alias = _aliases(graph)
     outputs = tuple(
@@ -71,7 +76,7 @@ def _continued(inputs: tuple[int, ...], known: dict[tuple[int, ...], int]) -> tu
 
 def _dissolved(nodes: list[Node], weighty: set[int]) -> list[Node]:
     """What is in a namespace without weights stands in the one around it."""
-    held = {space for node in nodes if node.id in weighty for space in _around(node.space)}
+    held = {space for node in nodes if node.id in weighty for space in around(node.space)}
     result = []
     for node in nodes:
         space = node.space
@@ -97,19 +102,42 @@ def _hoisted(nodes: list[Node]) -> list[Node]:
         else:
             order.append([node if outer == node.space else _moved(node, outer)])
         where[node.id] = outer if node.inputs else ""
-        for space in _around(outer):
+        for space in around(outer):
             opened.setdefault(space, len(order) - 1)
     return [node for group in order for node in group]
 
 
+def _nested(nodes: list[Node], outputs: Sequence[Output]) -> list[Node]:
+    """A namespace that hands several values on to one `join` joins them itself."""
+    read = Counter([*(i for node in nodes for i in node.inputs), *(o.node for o in outputs)])
+    where = {node.id: node.space for node in nodes}
+    last = {space: node.id for node in nodes for space in around(node.space)}
+    behind: dict[int, list[Node]] = defaultdict(list)
+    fresh = count(max(where, default=0) + 1)
+
+    def nested(join: Node) -> Node:
+        inputs: list[int] = []
+        for space, group in groupby(join.inputs, lambda i: _handing(i, where, read, join.space)):
+            found = tuple(group)
+            if space and 1 < len(found) < len(join.inputs):
+                inner = Node(next(fresh), join.op, found, join.type, f"{space}.join")
+                behind[last[space]].append(nested(inner))
+                found = (inner.id,)
+            inputs += found
+        return _with(join, inputs=tuple(inputs))
+
+    made = {node.id: nested(node) for node in nodes if node.op.name == "join"}
+    return [step for node in nodes for step in (made.get(node.id, node), *behind[node.id])]
+
+
+def _handing(i: int, where: Mapping[int, str], read: Mapping[int, int], outer: str) -> str:
+    """The namespace in ``outer`` that hands on a value which nothing else reads; else ""."""
+    inside = not outer or _inside(where[i], outer)
+    return child(where[i], outer) if inside and read[i] == 1 else ""
+
+
 def _inside(space: str, outer: str) -> bool:
     return f"{space}.".startswith(f"{outer}.")
-
-
-def _around(space: str) -> Iterator[str]:
-    while space:
-        yield space
-        space = space.rpartition(".")[0]
 
 
 def _moved(node: Node, space: str) -> Node:

@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any
 
 from cnndsl.graph.model import Graph
+from cnndsl.graph.printer import clause, heading
 from cnndsl.graph.spelling import label as spelled
-from cnndsl.graph.spelling import restrictions
 from cnndsl.ops import catalogue
 from cnndsl.ops.base import spell
 from cnndsl.outline.holes import AUTO, REQUIRED, Expr, Label, Read, Tapped
@@ -49,17 +49,13 @@ class Printer:
         self.fresh = (name for name in map("x{}".format, count(1)) if name not in taken)
 
     def file(self, name: str, lets: list[str], results: tuple[str, ...], roots: Roots) -> str:
-        inputs = ", ".join(
-            f"{n.type}{'' if n.path == 'in' else f' {n.path}'}" for n in self.graph.inputs
-        )
-        lines = [f"net {name}: {inputs} ="]
+        lines = [heading(self.graph, name)]
         *named, body = roots.terms
         for let, term in zip(lets, named, strict=True):
             lines.append(f"  let {let} = {self.term(term, False)}")
         lines.append(f"  {', '.join(results) if results else self.term(body, False)}")
-        conditions = ", ".join(restrictions(self.graph.facts))
-        if conditions:
-            lines.append(f"  where {conditions}")
+        if valid := clause(self.graph):
+            lines.append(f"  {valid}")
         # Callers first: what comes behind a `def` is known once all its calls are written.
         parts = [self._definition(d) for d in reversed(_in_order(roots))]
         return "\n\n".join([*reversed(parts), "\n".join(lines)]) + "\n"

@@ -188,7 +188,7 @@ def _moduled(term: Term, made: list[Definition], placed: bool) -> Term:
         return term
     if placed and term.place is not None:
         return replace(term, label=term.place)
-    names = tuple(sorted(_free_names(term.body)))
+    names = tuple(sorted(free_names(term.body)))
     definition = Definition("", True, names, (REQUIRED,) * len(names), (), term.body)
     made.append(definition)
     return Named(None, Call(definition, tuple(map(Expr, names)), (), 0))
@@ -198,7 +198,8 @@ def _is_module(term: Term) -> bool:
     return isinstance(term, Call) and term.definition.module
 
 
-def _free_names(term: Term) -> set[str]:
+def free_names(term: Term) -> set[str]:
+    """The parameters and loop variables that a term reads and does not bind."""
     used = {name for hole in term.own if isinstance(hole, Expr) for name in words(hole)}
-    inner = {name for part in term.parts for name in _free_names(part)}
+    inner = {name for part in term.parts for name in free_names(part)}
     return used | (inner - {term.variable} if isinstance(term, For) else inner)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from cnndsl.graph.model import Frame, Graph, Node
-from cnndsl.graph.spaces import spaces
+from cnndsl.graph.spaces import child, spaces
 
 
 @dataclass(frozen=True)
@@ -52,34 +52,32 @@ class Space:
 def tree(graph: Graph) -> Space:
     """The network's own namespace, "", with all others in it."""
     steps = [node for node in graph if node.inputs]
-    last = {i: max(readers, default=-1) for i, readers in graph.consumers().items()}
-    returned = {output.node for output in graph.outputs}
+    place = {node.id: k for k, node in enumerate(graph)}  # ids need not be in order
+    last = {i: max(map(place.__getitem__, by), default=-1) for i, by in graph.consumers().items()}
     where = {node.id: space for node, space in zip(steps, spaces(steps), strict=True)}
-    return _Grower(where, last, returned).space("", steps)
+    return _Grower(where, place, last, {o.node for o in graph.outputs}).space("", steps)
 
 
 class _Grower:
-    def __init__(self, where: Mapping[int, str], last: Mapping[int, int], returned: set[int]):
-        self.where, self.last, self.returned = where, last, returned
+    def __init__(
+        self,
+        where: Mapping[int, str],
+        place: Mapping[int, int],
+        last: Mapping[int, int],
+        returned: set[int],
+    ) -> None:
+        self.where, self.place, self.last, self.returned = where, place, last, returned
 
     def space(self, path: str, nodes: Sequence[Node]) -> Space:
         items: list[Node | Space] = []
-        for child, group in groupby(nodes, key=lambda node: self._child(path, node)):
+        for space, group in groupby(nodes, key=lambda node: child(self.where[node.id], path)):
             members = list(group)
-            items.extend([self.space(child, members)] if child else members)
+            items.extend([self.space(space, members)] if space else members)
         made = {node.id for node in nodes}
         read = (i for node in nodes for i in node.inputs if i not in made)
-        end = nodes[-1].id if nodes else -1
+        end = self.place[nodes[-1].id] if nodes else -1
         left = (n.id for n in nodes if self.last[n.id] > end or n.id in self.returned)
         return Space(path, tuple(items), tuple(dict.fromkeys(read)), tuple(left))
-
-    def _child(self, path: str, node: Node) -> str:
-        """The namespace directly in ``path`` that holds the node; "" if that is ``path``."""
-        space = self.where[node.id]
-        if space == path:
-            return ""
-        end = space.find(".", len(path) + 1 if path else 0)
-        return space if end < 0 else space[:end]
 
 
 def declared(space: Space) -> Frame | None:

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cnndsl.diagnostics.display import escape
+from cnndsl.diagnostics.display import counted, escape
 from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.kinds import CONVOLUTIONS
-from cnndsl.passes.pipeline import ALGEBRA, FUSION
+from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled
 
 SCHEMA = "cnndsl.optimizer/1"
-FUSIONS: Mapping[str, Pipeline] = {"torch": FUSION}
+FUSIONS: Mapping[str, Pipeline] = {"torch": FUSION, "triton": GPU}
 """By engine, the rewrites that it wants beyond those for all; the others fuse for themselves."""
 _WIDEST = 72  # columns of a source line that is shown
 
@@ -65,7 +65,7 @@ class Saved(NamedTuple):
         parts = [
             (self.macs, scaled(abs(self.macs), "MAC")),
             (self.bytes, memory(abs(self.bytes))),
-            (self.kernels, _plural(abs(self.kernels), "kernel")),
+            (self.kernels, counted(abs(self.kernels), "kernel")),
         ]
         saves = ", ".join(text for value, text in parts if value > 0)
         costs = ", ".join(text for value, text in parts if value < 0)
@@ -237,10 +237,6 @@ def _saved(events: Sequence[Event]) -> Saved:
         sum(event.bytes for event in events),
         sum(event.kernels for event in events),
     )
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _where_json(origins: Sequence[Node]) -> dict[str, Any]:

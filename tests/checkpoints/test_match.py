@@ -118,12 +118,6 @@ def test_near_names_are_told_and_not_taken() -> None:
     assert not any(key.startswith("bn2") for key in found.sources)
 
 
-def test_whole_numbers_are_no_weights() -> None:
-    graph = small().graph
-    given = specs(graph) | {"fc.bias": Spec("int64", (6,))}
-    assert match(graph, given).differ == {"fc.bias": "fc.bias"}
-
-
 def test_a_report_is_no_wall() -> None:
     big, other = example("resnet").net("ResNet18").graph, example("vgg").net("VGG11").graph
     found = match(big, specs(other))

@@ -11,8 +11,12 @@ import torch
 import cnndsl
 from cnndsl.checkpoints import files
 from cnndsl.checkpoints.bounds import WeightsError
+from cnndsl.checkpoints.match import match
 from cnndsl.checkpoints.origin import Origin
+from cnndsl.checkpoints.report import lines
+from cnndsl.checkpoints.save import converted
 from cnndsl.compiler import Compilation
+from tests.cli.runner import cnndsl as command
 from tests.zoo.twins import example
 
 TWO = """\
@@ -228,3 +232,64 @@ def test_the_text_of_weights_is_not_written_back(tmp_path: Path) -> None:
     run = command("check", "--fix", str(typo))
     assert (run.code, "holds weights" in run.err) == (2, True)
     assert (path.read_bytes(), typo.read_bytes()) == (before, was)
+
+
+# --- numbers that are none ------------------------------------------------------------------
+
+TINY = "net Tiny: [3, H, W] = conv: conv(2, 1) -> fc: scale"
+
+
+def written(path: Path, **changed: torch.Tensor) -> Path:
+    """Weights of the net above, some of them others."""
+    state = {
+        "conv.weight": torch.ones(2, 3, 1, 1),
+        "conv.bias": torch.ones(2),
+        "fc": torch.ones(2, 1, 1),
+    }
+    state |= {name.replace("_", "."): value for name, value in changed.items()}
+    files.write(path, state, text=TINY)
+    return path
+
+
+def test_numbers_too_large_for_the_module(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "w.safetensors", conv_bias=torch.tensor([1.0, 1e39], dtype=torch.float64)
+    )
+    with pytest.raises(WeightsError, match=r"`conv.bias` does not fit into float32: too large"):
+        cnndsl.restore(path)
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    path = written(tmp_path / "w.safetensors", conv_bias=torch.ones(2, dtype=torch.int64))
+    told = "conv.bias int64 → floating-point"
+    with pytest.raises(WeightsError, match=f"found; 1 of another kind of number: {told}$"):
+        cnndsl.restore(path)
+    found = match(cnndsl.loads(TINY).net().graph, files.read(path).contents.specs)
+    assert lines(found)[1:] == ["1 tensor of another kind of number:", f"  {told}"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    path = written(tmp_path / "w.safetensors", conv_bias=torch.tensor([1.0, value]))
+    said = r"1 hold what is no finite number: conv.bias \(1 of 2\)"
+    with pytest.raises(WeightsError, match=said):
+        cnndsl.restore(path)
+    net, given = cnndsl.loads(TINY).net(), files.read(path)
+    found = match(net.graph, given.contents.specs)
+    with pytest.raises(WeightsError, match=said):
+        converted(net.graph, found, given.tensors)
+    assert lines(found)[1:] == [
+        "1 tensor with what is no finite number:",
+        "  conv.bias (1 of 2)",
+    ]
+
+
+def test_the_command_tells_of_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    nothing = torch.full((2, 3, 1, 1), float("nan"))
+    path = str(written(tmp_path / "w.safetensors", conv_weight=nothing))
+    (tmp_path / "tiny.cnn").write_text(TINY)
+    run = command("weights", "check", path, str(tmp_path / "tiny.cnn"))
+    assert run.code == 1
+    assert "conv.weight (6 of 6)" in run.out and "does not fit Tiny" in run.out
+    good = str(written(tmp_path / "good.safetensors"))
+    assert command("weights", "check", good, str(tmp_path / "tiny.cnn")).code == 0

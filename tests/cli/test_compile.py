@@ -78,10 +78,16 @@ def test_numbers_that_are_not_finite_are_told(tmp_path: Path) -> None:
     path = tmp_path / "net.cnn"
     path.write_text("net A: [3, 4, 4] = conv1: conv(2, 1) -> conv2: conv(1, 1, bias=no)\n")
     state = package.load(path).net().compile().state_dict()
-    state["conv2.weight"].fill_(float("inf"))
-    save_file(state, tmp_path / "w.safetensors")
-    run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
+    weights = str(tmp_path / "w.safetensors")
+    for key, value in (("conv1.weight", 0.0), ("conv1.bias", 1e20), ("conv2.weight", 1e20)):
+        state[key].fill_(value)
+    save_file(state, weights)
+    run = cnndsl("compile", str(path), "--weights", weights)
     assert re.search(r"out: \[1, 1, 4, 4\], 16 of 16 numbers are not finite", run.out)
+    state["conv1.bias"].fill_(float("inf"))
+    save_file(state, weights)
+    run = cnndsl("compile", str(path), "--weights", weights)
+    assert run.code == 2 and run.err.startswith(f"error: {weights}: ") and "bug" not in run.err
 
 
 # --- levels and engines -----------------------------------------------------------------------
@@ -96,9 +102,10 @@ def test_who_computed_is_told(file: str) -> None:
 
 def test_why_the_plain_module_computed_is_told(tmp_path: Path) -> None:
     path = tmp_path / "net.cnn"
-    path.write_text("net A: [3, 4, 4] = conv1: conv(2, 1)\n")
+    path.write_text("net A: [3, 4, 4] = conv1: conv(2, 1) -> bn1: bn\n")
     state = package.load(path).net().compile().state_dict()
-    state["conv1.weight"].fill_(float("inf"))
+    for key in ("conv1.weight", "bn1.weight"):  # their product is folded into the convolution
+        state[key].fill_(1e30)
     save_file(state, tmp_path / "w.safetensors")
     run = cnndsl("compile", str(path), "--weights", str(tmp_path / "w.safetensors"))
     assert "by the plain module: `conv1`: weight is not finite in float32\n" in run.out
@@ -378,4 +385,4 @@ def test_memory_that_is_not_there(file: str, monkeypatch: pytest.MonkeyPatch) ->
     assert "not enough memory" in run.err
     assert "bug" not in run.err
     run = cnndsl("compile", file, "--at", "H=60000,W=60000")
-    assert "too large to run" in run.err
+    assert "too large to be run" in run.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from cnndsl.checkpoints import rules
-from cnndsl.cli import exporting, import_files
-from cnndsl.cli.files import Failure, write_atomic, write_new
+from cnndsl import files
+from cnndsl.backends.torch import mark
+from cnndsl.cli import export_json, import_files, outputs
+from cnndsl.cli.files import Failure, read_bounded, write_atomic, write_new
+from cnndsl.exporters import onnx
 from tests.cli.runner import cnndsl
 
 UGLY = "net A: [3,H,W]=conv(8,3)\n"
@@ -156,42 +159,102 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
 
 
-def test_pipes_are_not_asked_who_wrote_them(tmp_path: Path) -> None:
-    from cnndsl.cli import weights_map
-    from cnndsl.exporters import onnx
+OURS: dict[str, tuple[Callable[[str], bool], bytes]] = {
+    "onnx": (onnx.is_ours, onnx.MARK.ljust(32)),
+    "pt2": (mark.is_ours, b"PK\x05\x06".ljust(22, b"\0")),
+    "json": (export_json._is_ours, export_json._MARK),
+    "text": (files.is_sealed, files.sealed("").encode()),
+}
 
+
+@pytest.mark.parametrize("kind", OURS)
+def test_pipes_are_not_asked_who_wrote_them(kind: str, tmp_path: Path) -> None:
+    is_ours, text = OURS[kind]
     path = tmp_path / "pipe.onnx"
     os.mkfifo(path)
     held = os.open(path, os.O_RDWR)  # with something in it, so that nobody waits here
     try:
-        for is_ours, text in (
-            (onnx.is_ours, onnx.MARK.ljust(32)),
-            (weights_map._is_ours, rules.HEADING.encode() + b"\n"),
-        ):
-            os.write(held, text)
-            assert not is_ours(str(path))
-            assert os.read(held, 100) == text
+        os.write(held, text)
+        assert not is_ours(str(path)) and not is_ours(str(tmp_path))
+        assert os.read(held, 100) == text
         with pytest.raises(Failure, match="not a regular file"):
-            exporting.claim(str(path), True, "a model", ".onnx", onnx.is_ours)
+            outputs.claim(str(path), True, "a model", ".onnx", is_ours)
+        with pytest.raises(Failure, match="no regular file; `-` is stdin"):
+            read_bounded(str(path), 10)
     finally:
         os.close(held)
 
 
-def test_of_a_long_line_the_start_is_read(tmp_path: Path) -> None:
-    from cnndsl.cli import weights_map
-
-    path = tmp_path / "a.map"
-    for start, ours in (("", True), (" " * 9, True), ("x", False), (" " * 10_000, False)):
-        path.write_text(f"{start}{rules.HEADING}\na -> b\n")
-        assert weights_map._is_ours(str(path)) is ours
-
-
 @pytest.mark.parametrize("name", ["", ".", "/", "./"])
-def test_outputs_without_a_name(name: str) -> None:
-    with pytest.raises(Failure, match="give it a name"):
-        import_files.weights_beside(name)
-    with pytest.raises(Failure, match="cannot write"):
-        exporting.claim(name, True, "a model", ".onnx", lambda _: True)
+@pytest.mark.parametrize("is_ours", [None, lambda _: True])
+def test_outputs_without_a_name(name: str, is_ours: Callable[[str], bool] | None) -> None:
+    with pytest.raises(Failure, match=r"give it a name, such as net\.onnx"):
+        outputs.claim(name, True, "a model", ".onnx", is_ours)
+
+
+def test_what_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append((path, mode)))
+    with pytest.raises(Failure, match="permission denied"):
+        outputs.claim(str(tmp_path / "a.onnx"), False, "a model", ".onnx", None)
+    assert asked == [(str(tmp_path), os.W_OK)]
+
+
+def test_of_a_file_that_is_too_long_nothing_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_bounded(str(path), 5) == b"12345"
+    long = os.stat_result([0] * 6 + [10**12] + [0] * 3)
+    monkeypatch.setattr(os, "fstat", lambda _: long)
+    with pytest.raises(Failure, match="has more than 5 bytes"):
+        read_bounded(str(path), 5)
+
+
+def test_bytes_do_not_go_to_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen:
+        def isatty(self) -> bool:
+            return True
+
+    for stdout, said in ((Screen(), "no text for a screen"), (None, "stdout: it is closed")):
+        with monkeypatch.context() as patch, pytest.raises(Failure, match=said):
+            patch.setattr(sys, "stdout", stdout)
+            outputs.claim_bytes("-", True, "a model", ".onnx")
+
+
+# --- texts that are replaced while nobody has edited them ---------------------------------------
+
+TEXT = "# a heading\nline 2\n"
+EDITS: dict[str, Callable[[bytes], bytes]] = {
+    "a letter": lambda data: data.replace(b"2", b"3"),
+    "in front": lambda data: b"\n" + data,
+    "behind": lambda data: data + b"more\n",
+    "another seal": lambda data: data[:-2] + (b"1\n" if data[-2:-1] == b"0" else b"0\n"),
+    "no seal": lambda data: TEXT.encode(),
+    "nothing": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+}
+
+
+def test_a_sealed_text_is_known_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    data = files.sealed(TEXT).encode()
+    assert data.startswith(TEXT.encode()) and data.count(b"\n") == TEXT.count("\n") + 1
+    path.write_bytes(data)
+    assert files.is_sealed(path)
+    path.write_bytes(data.replace(b"\n", b"\r\n"))
+    assert files.is_sealed(path), "git writes such ends on Windows"
+    assert not files.is_sealed(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_text_is_not(edit: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(EDITS[edit](files.sealed(TEXT).encode()))
+    assert not files.is_sealed(path)
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])

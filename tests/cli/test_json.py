@@ -82,6 +82,22 @@ def test_ops() -> None:
     assert len(document("ops", "conv", "--json")["operators"]) == 1
 
 
+def test_a_graph_comes_back_with_its_names() -> None:
+    text = """
+net N: [3, H, W] =
+     left: (one: conv(4, 3) -> two: bn -> relu) -> right: (one: conv(4, 3) -> two: bn -> relu)
+  -> third: (one: conv(4, 3) -> two: bn -> relu)
+"""
+    there = cnndsl("export", "json", "-", stdin=text).out
+    back = cnndsl("import", "json", "-", stdin=there)
+    assert (back.code, back.err) == (0, "")
+    graph = package.loads(back.out).net().graph
+    assert graph.signature() == package.loads(text).net().graph.signature()
+    few = cnndsl("import", "json", "-", "--limit", "nodes=4", stdin=there)
+    assert (few.code, few.out) == (2, "")
+    assert few.err == "error: <stdin>: nodes: has 10 entries, and at most 4 are read\n"
+
+
 EXPLAIN = ["--explain", "--json", "--run", "none"]
 SMALL = {
     "densenet": """
@@ -127,7 +143,7 @@ def test_doctor() -> None:
     validator("doctor").validate(found)
     assert (run.code, found["problems"]) == (0, [])
     assert found["limits"]["nodes"] == 100_000
-    assert list(found["engines"]) == ["torch", "inductor", "onnxruntime", "openvino"]
+    assert list(found["engines"]) == ["torch", "inductor", "onnxruntime", "openvino", "triton"]
     assert found["engines"]["torch"] is None
 
 

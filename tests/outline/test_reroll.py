@@ -26,10 +26,6 @@ from tests.outline.handwritten import EXAMPLES, lines
 from tests.programs import graph_of
 
 ZOO = lengths.nets()
-LONGER = {
-    "DenseNet121": "a block in a loop in a block: more lines, fewer characters",
-    "FractalNet": "its joins are flat in the graph: one module hands on several values",
-}
 BARS = {"ResNet50": (40, 60), "DenseNet121": (60, 60), "VGG19": (20, 20)}
 """Lines with all paths kept, and from a graph without names."""
 
@@ -60,9 +56,19 @@ def test_the_zoo(file: str, net: str) -> None:
     hand = lengths.case(file, net).hand
     assert (lines(hand), lines(kept.text), lines(free.text)) == lengths.read()[net]
     for text in (kept.text, free.text):
-        if net not in LONGER:
-            assert lines(text) <= 1.5 * lines(hand)
-            assert len(text) <= 1.5 * len(hand)
+        assert lines(text) <= 1.5 * lines(hand)
+        assert len(text) <= 1.5 * len(hand)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "net"), lengths.deeper(), ids=[net for _, net in lengths.deeper()]
+)
+def test_deeper_ones(file: str, net: str) -> None:
+    case, kept, free = lengths.case(file, net), lengths.kept(file, net), lengths.free(file, net)
+    assert_kept(case.graph, kept)
+    assert_same(flattened(case.graph), free)
+    assert max(lines(kept.text), lines(free.text)) <= 1.5 * lines(case.hand)
 
 
 @pytest.mark.parametrize("net", BARS)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cnndsl.graph.cost import inference_nodes
 from cnndsl.graph.model import Graph, Node
-from cnndsl.graph.spaces import spaces
+from cnndsl.graph.spaces import child, spaces
 from cnndsl.limits import DEFAULT_LIMITS
 
 DEEPEST = DEFAULT_LIMITS.path
@@ -88,10 +88,10 @@ class _Planner:
             dict.fromkeys(i for node in nodes for i in node.inputs if i not in made)
         )
         scope.outputs = [node.id for node in nodes if self._leaves(node.id, nodes[-1].id)]
-        for child, group in groupby(nodes, key=lambda node: self._child(path, node)):
+        for space, group in groupby(nodes, key=lambda node: child(self.spaces[node.id], path)):
             members = list(group)
-            if child:
-                inner = self.scope(child, members)
+            if space:
+                inner = self.scope(space, members)
                 starting = self.units.setdefault(members[0].path, [])
                 insort(starting, Unit(inner, members), key=_preference)
                 train = not resting and self._trains(members)
@@ -106,15 +106,6 @@ class _Planner:
     def _leaves(self, i: int, last: int) -> bool:
         """Whether a value is read behind the node ``last``."""
         return self.last_read[i] > last or i in self.results
-
-    def _child(self, path: str, node: Node) -> str:
-        """The child namespace that runs this node for ``path``; "" when ``path`` does itself."""
-        space = self.spaces[node.id]
-        if space == path:
-            return ""
-        start = len(path) + 1 if path else 0
-        end = space.find(".", start)
-        return space if end < 0 else space[:end]
 
     def _trains(self, nodes: Sequence[Node]) -> bool:
         """Whether nothing of it runs in eval mode."""

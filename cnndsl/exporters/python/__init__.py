@@ -29,7 +29,7 @@ def export_python(net: Compilation, *, fold: bool = False) -> str:
     the file's own. Raises CnnError where the text has errors, Unsupported for a plug-in's
     operator.
     """
-    graph = net.graph
+    graph = net.decided()
     for node in graph:
         if node.inputs and not supported(node.op):
             raise Unsupported(node)

@@ -12,6 +12,7 @@ from cnndsl.exporters.python.classes import families
 from cnndsl.exporters.python.docs import docstring
 from cnndsl.exporters.python.names import class_name, fresh, identifier
 from cnndsl.exporters.python.source import ClassWriter
+from cnndsl.files import sealed
 from cnndsl.graph.model import Graph
 
 MARK = "Written by cnndsl."
@@ -31,9 +32,9 @@ def module_text(graph: Graph, docs: Mapping[str, str], tail: str = "") -> str:
         written.append("\n".join(ClassWriter(graph, found, family, said).write()))
     output = _output(graph, name)
     body = "\n\n\n".join(filter(None, [output, *_brought("\n".join(written)), *written, tail]))
-    text = "\n".join([*_head(graph, name), *_imports(body), "", "", f"{body}\n"])
+    text = "\n".join([*_head(graph, name), *_imports(body), "", "", body, "", "", ""])
     check(text)
-    return text
+    return sealed(text)
 
 
 def _head(graph: Graph, name: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cnndsl.importers.base import Imported, Written, roll_and_prove
+from cnndsl.graph.names import is_net_name
+from cnndsl.importers.base import Imported, ImportProblem, Written, roll_and_prove
 from cnndsl.importers.onnx.model import Model, read_model
 from cnndsl.importers.onnx.names import network_name
 from cnndsl.importers.onnx.recognise import recognise
@@ -16,8 +17,8 @@ def read_onnx(
 ) -> Imported:
     """The graph and the weights of an ONNX file; ImportProblem says what cannot be expressed.
 
-    Nothing is run and nothing but ``data`` is read. The net is called ``name``, else as the
-    model's graph or as the ``file`` is.
+    Nothing is run and nothing but ``data`` is read. The net is called ``name``, else like the
+    model's graph or like the ``file``.
     """
     model, _ = read_model(data, limits)
     return recognise(model, _name(model, name, file, limits), limits).imported
@@ -38,6 +39,8 @@ def import_onnx(
 
 def _name(model: Model, name: str | None, file: str, limits: Limits) -> str:
     if name is not None:
-        return network_name(name, limits)
+        if not is_net_name(name, limits):
+            raise ImportProblem(f"`{name}` cannot name a net")
+        return name
     own = model.name
     return network_name(own if own[:1].isupper() and own.isidentifier() else file or own, limits)

@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy
 
+from cnndsl.graph.model import reached
 from cnndsl.importers.base import ImportProblem
-from cnndsl.limits import Limits
-
-FILE_BYTES = 2**31 - 1
-"""Protocol buffers end here: larger models keep their weights outside."""
+from cnndsl.limits import PROTOBUF_BYTES, Limits
 
 ELEMENTS = 2**29
 """Numbers that the weights of a model may have together."""
@@ -75,8 +73,8 @@ def read_model(data: bytes, limits: Limits) -> tuple[Model, Any]:
 
     Raises ImportProblem for what is no model, or one of a kind that is not read.
     """
-    if len(data) > FILE_BYTES:
-        raise ImportProblem(f"more than {FILE_BYTES:,} bytes")
+    if len(data) > PROTOBUF_BYTES:  # larger models keep their weights outside
+        raise ImportProblem(f"more than {PROTOBUF_BYTES:,} bytes")
     proto = _parsed(data)
     opset = _opset(proto)
     graph = proto.graph
@@ -319,14 +317,9 @@ def _live(operations: list[Operation], outputs: tuple[str, ...]) -> tuple[Operat
             if name in makers:
                 raise ImportProblem(f"{makers[name]} and {operation} both give {name!r}")
             makers[name] = operation
-    needed: set[str] = set()
-    waiting = list(outputs)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            if name in makers:
-                waiting.extend(filter(None, makers[name].inputs))
+    needed = reached(
+        outputs, lambda name: filter(None, makers[name].inputs) if name in makers else ()
+    )
     return tuple(op for op in operations if needed.intersection(op.outputs))
 
 

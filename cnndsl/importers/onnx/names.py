@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cnndsl.graph.names import is_label, is_word
+from cnndsl.graph.names import is_label, is_net_name, is_word
 from cnndsl.importers.onnx.model import Operation
 from cnndsl.importers.onnx.network import Step
 from cnndsl.limits import Limits
@@ -21,7 +21,7 @@ _WEIGHT = re.compile(
     r"|(Unsqueeze|Transpose|Reshape|Constant|Identity|Cast)(_\d+)?)([._:]\d+)*$"
 )
 _NOTHING = re.compile(
-    r"(?i)(onnx_+.*|node_.*|p2o.*|n?\d+|(weight|bias|scale|shift|slope|mean|var|constant|param"
+    r"(?i)(onnx[_:]+.*|node_.*|p2o.*|n?\d+|(weight|bias|scale|shift|slope|mean|var|constant|param"
     r"|batch_?norm\w*|tensor|r)s?_?\d*)"
 )
 _STRANGE = re.compile(r"[^A-Za-z0-9_]+")
@@ -39,7 +39,7 @@ def hint_of(op: Operation) -> str:
     else:
         found = _WEIGHT.sub("", given[0]) if given else ""
     found = found.rstrip(_ENDS)
-    own = own_name(op)
+    own = own_name(op, weighty=True)
     deeper = own and not _SEPARATED.search(found) and _SEPARATED.search(own)
     # `conv1` says little as a node's name and everything as that of `conv1.weight`.
     keyed = any(name.startswith(f"{found}.") for name in given) and not _NOTHING.fullmatch(found)
@@ -56,13 +56,18 @@ def _shared(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def own_name(op: Operation) -> str:
-    """The node's name without its operator: ``/layer1/conv1/Conv`` is ``/layer1/conv1``."""
+def own_name(op: Operation, *, weighty: bool = False) -> str:
+    """The node's name without its operator: ``/layer1/conv1/Conv`` is ``/layer1/conv1``.
+
+    ``weighty``: it has weights, so that what is left is a module's name, even `conv1` or `prelu2`.
+    """
     parts = op.name.split("/")
-    if len(parts) > 1 and re.fullmatch(rf"{re.escape(op.kind)}(_\d+)?", parts[-1]):
+    within = len(parts) > 1 and re.fullmatch(rf"{re.escape(op.kind)}(_\d+)?", parts[-1])
+    if within:
         parts.pop()
     name = "/".join(parts).strip("/")
-    return name if _says(name, op) else ""
+    module = weighty and within and name and not _NOTHING.fullmatch(name)
+    return name if module or _says(name, op) else ""
 
 
 def _says(name: str, op: Operation) -> bool:
@@ -79,8 +84,7 @@ def network_name(name: str, limits: Limits) -> str:
         between = "_" if word[-1:].isdigit() and part[0].isdigit() else ""
         word += between + part[0].upper() + part[1:]
     word = word[: limits.identifier]
-    fits = is_word(word, limits) and word not in catalogue()
-    return word if fits else "Net"
+    return word if is_net_name(word, limits) else "Net"
 
 
 def input_names(names: Sequence[str], limits: Limits) -> list[str]:

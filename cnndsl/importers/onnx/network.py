@@ -10,7 +10,7 @@ import numpy
 
 from cnndsl.graph.build import Builder
 from cnndsl.graph.infer import JoinError
-from cnndsl.graph.model import INPUT
+from cnndsl.graph.model import INPUT, reached
 from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx.model import Operation
 from cnndsl.limits import Limits
@@ -115,13 +115,7 @@ class Network:
 
     def live(self, outputs: Sequence[int]) -> list[int]:
         """The inputs, and what the outputs are computed from."""
-        needed: set[int] = set()
-        waiting = list(outputs)
-        while waiting:
-            place = waiting.pop()
-            if place not in needed:
-                needed.add(place)
-                waiting.extend(self.steps[place].inputs)
+        needed = reached(outputs, lambda place: self.steps[place].inputs)
         return [k for k, step in enumerate(self.steps) if k in needed or step.op is INPUT]
 
 

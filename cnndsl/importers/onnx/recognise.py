@@ -25,7 +25,7 @@ from cnndsl.importers.onnx.reading import Constant, Reading, Wire
 from cnndsl.importers.onnx.views import BATCH, NoView, View
 from cnndsl.limits import Limits
 from cnndsl.ops.base import RuleError
-from cnndsl.ops.sizes import Dim, Size
+from cnndsl.ops.sizes import Dim, Size, SizeTooComplex
 from cnndsl.ops.types import FeatureMap, Type, Vector
 
 _FAMILIES = (activations, arithmetic, borders, moves, norms, windows)
@@ -88,7 +88,7 @@ def _read(reading: Reading, op: Operation) -> None:
     """Adds the outputs of one operation to the values."""
     try:
         found = folding.fold(reading, op) or _applied(reading, op)
-    except (RuleError, NoView) as why:
+    except (RuleError, NoView, SizeTooComplex) as why:
         raise problem(op, str(why)) from why
     for name in op.outputs[len(found) :]:
         if name in reading.model.readers:

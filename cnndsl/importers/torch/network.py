@@ -39,15 +39,27 @@ def import_module(
     ``example``: what it is called with, one tensor ``[N, C, H, W]`` or ``[N, F]`` or several; its
     numbers do not matter. Height and width stay open where the module takes other sizes too, else
     they are the example's, which a note tells. The module is left as it was.
-    ImportProblem for what the language cannot express, with the module and the operator.
+    ImportProblem for what the language cannot express, with the module and the operator;
+    TypeError for what is no module, or no tensors.
     """
-    inputs = [example] if isinstance(example, Tensor) else list(example)
+    inputs = _inputs(module, example)
     with _evaluating(module):
         graph, notes = _graph(module, inputs, name or _name(module), limits)
         _check_keys(graph, module)
         imported = Imported(graph, dict(module.state_dict()), notes)
         run = _Original(module, graph, inputs)
         return roll_and_prove(imported, run, name=name, keep=True, batch=2, limits=limits)
+
+
+def _inputs(module: object, example: Any) -> list[Tensor]:
+    """The example's tensors. What the caller mixes up is told in a sentence."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a torch.nn.Module becomes text, not {module!r:.60}")
+    found = [example] if isinstance(example, Tensor) else example
+    several = isinstance(found, Sequence) and len(found) > 0
+    if not several or not all(isinstance(x, Tensor) for x in found):
+        raise TypeError(f"an example is a tensor, or a list of several, not {example!r:.60}")
+    return list(found)
 
 
 @contextmanager

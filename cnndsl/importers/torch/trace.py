@@ -7,7 +7,6 @@ does not is the same for both, and the graph's own inference says for which size
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
+from cnndsl.backends.torch.quiet import quiet
 from cnndsl.importers.base import ImportProblem
 from cnndsl.ops import catalogue
 from cnndsl.ops.base import Op
@@ -165,7 +165,7 @@ def trace(module: nn.Module, first: Sequence[Tensor], second: Sequence[Tensor]) 
 
 def _export(module: nn.Module, inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:
     try:
-        with _quiet(), warnings.catch_warnings(), torch.no_grad():
+        with quiet(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             return torch.export.export(module, tuple(inputs), strict=False)
     except Exception as problem:  # whatever the module's own code raises
@@ -173,20 +173,6 @@ def _export(module: nn.Module, inputs: Sequence[Tensor]) -> torch.export.Exporte
         raise ImportProblem(
             f"torch.export cannot record it: {type(problem).__name__}: {said}"
         ) from problem
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's own words on what it could not record: the problem that is raised says it."""
-    loggers = [logging.getLogger(f"torch.{name}") for name in ("_subclasses", "export", "_export")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _outputs(program: Any, nodes: Sequence[fx.Node]) -> Iterator[tuple[str, fx.Node]]:

@@ -89,7 +89,11 @@ def proven(seed: int) -> None:
     check_shapes(exported.data)
 
 
-@pytest.mark.parametrize("seed", range(300, 314))
+FOUND = (1003, 1194)
+"""An input that is thinned out, and a mean over many pixels, which onnxruntime adds up in turn."""
+
+
+@pytest.mark.parametrize("seed", [*range(300, 312), *FOUND])
 def test_random_networks(seed: int) -> None:
     proven(seed)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.exporters.python import MARK, Unsupported, export_python
+from cnndsl.exporters.python import MARK, Unsupported, export_python, module
 from cnndsl.exporters.python.allowed import NotAllowed, check
 from cnndsl.exporters.python.docs import docstring
 from cnndsl.exporters.python.names import class_name, identifier, literal
@@ -119,6 +119,17 @@ BAD = [
 def test_the_fence(code: str) -> None:
     with pytest.raises(NotAllowed):
         check(code)
+
+
+def test_nothing_gets_past_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.ClassWriter, "write", lambda _: ["import os"])
+    with pytest.raises(NotAllowed, match="import os"):
+        export_python(cnndsl.loads(TINY).net())
+
+
+def test_a_search_space_is_no_network() -> None:
+    with pytest.raises(cnndsl.CnnError, match="leaves choices open"):
+        export_python(cnndsl.loads("net N: [3, H, W] = oneof(relu, tanh)").net())
 
 
 def test_the_same_bytes_under_every_hash_seed() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import cnndsl
-from cnndsl.cli import import_files
+from cnndsl.cli import import_files, import_onnx
+from cnndsl.importers.base import ImportProblem
+from cnndsl.importers.onnx import read_onnx
 from tests.cli.runner import cnndsl as run
 from tests.importers.onnx.models import Sketch, exported
 
@@ -36,7 +38,46 @@ def test_text_and_weights_are_written(model: Path) -> None:
 def test_without_a_name_the_text_goes_to_stdout(model: Path) -> None:
     found = run("import", "onnx", str(model))
     assert found.code == 0 and cnndsl.loads(found.out).net().ok
+    assert found.err.startswith("largest difference to onnxruntime: ")
     assert os.listdir(model.parent) == ["tiny.onnx"]
+
+
+def test_stdin_and_a_name(model: Path) -> None:
+    found = run("import", "onnx", "-", "--name", "Other", stdin=model.read_bytes())
+    assert found.code == 0 and cnndsl.loads(found.out).nets == ("Other",)
+    with pytest.raises(ImportProblem, match="`a b` cannot name a net"):
+        read_onnx(model.read_bytes(), name="a b")
+
+
+def test_notes_do_not_mix_with_a_text(tmp_path: Path) -> None:
+    s = Sketch()
+    path = tmp_path / "last.onnx"
+    x = s.node("Transpose", "x", perm=[0, 3, 1, 2])
+    path.write_bytes(s.bytes(s.node("Relu", x), {"x": ("N", 8, 8, 4)}))
+    found = run("import", "onnx", str(path))
+    assert found.out == "net Last: [4, 8, 8] = relu\n"
+    assert found.err.startswith("note: the input 'x' has its channels first now")
+
+
+def test_notes_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    import_files.Target(None, None, False).write("text\n", ["\x1b[2J\u202e"])
+    assert capsys.readouterr() == ("text\n", "note: \\x1b[2J\\u{202e}\n")
+
+
+def test_limits_hold(model: Path) -> None:
+    found = run("import", "onnx", str(model), "--limit", "nodes=2")
+    assert (found.code, found.err) == (2, f"error: {model}: more than 2 nodes\n")
+
+
+def test_of_a_file_that_is_too_long_nothing_is_read(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_onnx, "PROTOBUF_BYTES", 10)
+    name = str(model)
+    for word, called, stdin in ((name, name, None), ("-", "<stdin>", model.read_bytes())):
+        found = run("import", "onnx", word, stdin=stdin)
+        assert (found.code, found.out) == (2, "")
+        assert found.err == f"error: {called} has more than 10 bytes, which are all that is read\n"
 
 
 def test_files_that_exist_stay(model: Path) -> None:

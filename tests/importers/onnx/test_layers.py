@@ -315,6 +315,34 @@ def test_names_become_paths() -> None:
     assert paths == ["layer1.0.conv1", "layer1.0.relu", "layer1.1.conv1", "forward_"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "node", "weight", "path"),
+    [
+        ("Conv", "/conv1/Conv", "onnx::Conv_193", "conv1"),
+        ("Conv", "/Conv_3", "onnx::Conv_193", "0"),
+        ("Conv", "Conv_3", "onnx::Conv_193", "0"),
+        ("Conv", "", "conv1.weight", "conv1"),
+        ("PRelu", "/prelu1/PRelu", "onnx::PRelu_22", "prelu1"),
+        ("PRelu", "/features/features.3/PRelu", "onnx::PRelu_22", "3"),
+        ("PRelu", "/PRelu", "onnx::PRelu_22", "0"),
+        ("PRelu", "", "body.act.weight", "act"),
+    ],
+)
+def test_a_layer_is_called_as_its_weights_or_as_its_node(
+    kind: str, node: str, weight: str, path: str
+) -> None:
+    """PyTorch's exporter renames weights that it has computed, such as a PReLU's slopes.
+
+    A first part that all names have, such as `features`, is left out.
+    """
+    s = Sketch()
+    shape = (4, 4, 1, 1) if kind == "Conv" else (4, 1, 1)
+    x = s.node(kind, "x", s.tensor(s.weights(*shape), weight), name=node)
+    found = read_onnx(s.bytes(x))
+    assert [step.path for step in found.graph if step.inputs] == [path]
+    assert f"{path}.weight" in found.state
+
+
 def test_several_inputs_and_outputs_keep_their_names() -> None:
     s = Sketch()
     both = s.node("Add", "left", "right")

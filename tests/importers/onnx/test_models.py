@@ -19,6 +19,7 @@ from cnndsl.importers.onnx.model import read_model
 from cnndsl.importers.onnx.recognise import recognise
 from cnndsl.importers.onnx.reference import reference
 from cnndsl.limits import DEFAULT_LIMITS
+from tests.passes.hook import unmeasured
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 LINES = {
@@ -99,7 +100,8 @@ def test_the_reference_output_is_reproduced(name: str) -> None:
 def test_the_reference_output_of_large_ones_is_reproduced(name: str) -> None:
     written = import_onnx(_file(name), file=name)
     assert len(written.text.splitlines()) <= LINES[name]
-    _reproduces(name, written)
+    with unmeasured():  # the end of the pipeline is compared; 170 layers add up rounding
+        _reproduces(name, written)
 
 
 def test_drawn_weights_are_reproduced() -> None:

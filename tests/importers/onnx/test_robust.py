@@ -67,3 +67,11 @@ def test_damaged_files_give_a_sentence() -> None:
 @pytest.mark.slow
 def test_many_damaged_files_give_a_sentence() -> None:
     _fuzz(range(300, 20_300))
+
+
+def test_a_stride_past_all_sizes_gives_a_sentence() -> None:
+    sketch = Sketch()
+    x = sketch.node("DepthToSpace", "x", blocksize=2)
+    x = sketch.node("MaxPool", x, kernel_shape=[2, 2], strides=[2**31 - 1, 1])
+    with pytest.raises(ImportProblem, match=r"MaxPool.*repeats only every 2147483647 values"):
+        read_onnx(sketch.bytes(x, {"x": ("N", 4, "H", "W")}))

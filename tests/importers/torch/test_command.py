@@ -28,6 +28,18 @@ def number():
 def broken():
     raise ValueError("no such weights\\nsecond line \\x1b[31m")
 
+def leaves():
+    raise SystemExit(0)
+
+class Talks(nn.Module):
+    def forward(self, x):
+        print("running")
+        return x.relu()
+
+def talks():
+    print("making")
+    return Talks()
+
 evil = nn.Sequential()
 evil.add_module("a'; import os\\x1b[31m", nn.Conv2d(3, 4, 1))
 """
@@ -46,7 +58,7 @@ def test_text_and_weights() -> None:
     found = run("import", "torch", "cnndsl_factories:net", "--example", "1,3,8,8", "-o", "net.cnn")
     assert (found.code, found.err) == (0, "")
     first, second, third = found.out.splitlines()
-    assert (first, second) == ("wrote net.cnn: 1 lines", "wrote net.safetensors: 129 numbers")
+    assert (first, second) == ("wrote net.cnn: 1 line", "wrote net.safetensors: 129 numbers")
     assert third.startswith("largest difference to the module: ")
     text = "net Sequential: [3, H, W] = conv(4, 3, bias=yes) -> bn -> relu\n"
     assert Path("net.cnn").read_text() == text
@@ -68,6 +80,12 @@ def test_text_alone() -> None:
     assert not Path("mine.safetensors").exists()
 
 
+def test_what_the_module_prints_is_no_part_of_its_text() -> None:
+    found = run("import", "torch", "cnndsl_factories:talks", "--example", "1,3,8,8")
+    assert (found.code, found.out) == (0, "net Talks: [3, H, W] = relu\n")
+    assert found.err.startswith("making\nrunning\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -76,9 +94,11 @@ def test_text_alone() -> None:
         (["cnndsl_factories:nat"], "importing it fails: AttributeError: module"),
         (["cnndsl_factories:number"], "it gives int, not an nn.Module"),
         (["cnndsl_factories:broken"], "calling it fails: ValueError: no such weights"),
+        (["cnndsl_factories:leaves"], "calling it fails: SystemExit: 0"),
         (["cnndsl_factories:Odd"], "the module: cumsum has no counterpart in the language"),
         (["cnndsl_factories:evil"], "`a'; import os\\x1b[31m` cannot be a label"),
         (["cnndsl_factories:net", "--example", "1,3,8"], "an input is a feature map [N, C, H, W]"),
+        (["cnndsl_factories:net", "--limit", "nodes=2"], "cannot be a step: more than 2 layers"),
         (["cnndsl_factories:net", "--example", "1,x"], "--example takes a shape such as"),
         (["cnndsl_factories:net", "--example", "9999,9999,999"], "9999,9999,999: between 1 and"),
         (["cnndsl_factories:net", "--example", "1,4,8,8"], "torch.export cannot record it: "),

@@ -168,11 +168,13 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_expressed_is_named(name: str) -> None:
+def test_what_cannot_be_expressed_is_named(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the exception, and nowhere else: PyTorch would log and print what it could not record."""
     function, message = WRONG[name]
     with pytest.raises(ImportProblem) as caught:
         import_module(Wrong(function), torch.zeros(1, 3, 8, 8))
     assert message in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 class Turns(nn.Module):
@@ -188,6 +190,22 @@ class Turns(nn.Module):
 def test_a_namespace_stands_in_one_place() -> None:
     with pytest.raises(ImportProblem, match="modules of `left` run before and after others"):
         import_module(Turns(), torch.zeros(1, 3, 8, 8))
+
+
+MIXED_UP: dict[str, tuple[Any, Any, str]] = {
+    "no module": (3, torch.zeros(1, 3, 8, 8), "a torch.nn.Module becomes text, not 3"),
+    "a class": (nn.ReLU, torch.zeros(1, 3, 8, 8), "not <class 'torch.nn.modules.act"),
+    "a shape": (nn.ReLU(), (1, 3, 8, 8), r"an example is a tensor, or .* not \(1, 3, 8, 8\)"),
+    "none": (nn.ReLU(), None, "an example is a tensor, or a list of several, not None"),
+    "empty": (nn.ReLU(), [], r"not \[\]"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED_UP)
+def test_arguments_that_are_mixed_up(name: str) -> None:
+    module, example, message = MIXED_UP[name]
+    with pytest.raises(TypeError, match=message):
+        cnndsl.from_torch(module, example)
 
 
 def test_what_is_no_picture_is_refused() -> None:
