@@ -157,17 +157,17 @@ def _pays(plan: Plan) -> bool:
     return any(part.how == "window" for part in plan.walk())
 
 
-def _build(plan: Plan, stride: Pair, flow: Flow) -> Step:
+def _build(plan: Plan, stride: Pair, flow: Flow, reader: Step | None = None) -> Step:
     step = plan.step
     if plan.how == "keep":
         return step
     if plan.how == "pool":
-        # an input of the network comes from no step: its readers do
-        readers = [origin for user in step.users.values() for origin in user.origins]
-        return flow.add(_pool(stride), [step], origins=step.origins or readers)
+        # an input of the network comes from no step of the text, but its reader does
+        origins = step.origins or (reader.origins if reader else ())
+        return flow.add(_pool(stride), [step], origins=origins)
     if plan.how == "window":
         return flow.add(_strided(step, stride), step.inputs, step.weights, step.origins)
-    operands = [_build(operand, stride, flow) for operand in plan.operands]
+    operands = [_build(operand, stride, flow, step) for operand in plan.operands]
     return flow.add(step.op, operands, step.weights, step.origins)
 
 

@@ -17,15 +17,15 @@ _NOISE = {"dropout", "dropout2d", "droppath"}
 def wiring(graph: Graph) -> tuple[Any, Any]:
     """Equal for graphs of one function in eval mode: operators, types, wires, outputs, sizes.
 
-    Noise and heads of training are left out. Alike are a linear layer and a convolution with a
-    kernel of one, a map `[C, 1, 1]` and a vector `[C]`, a join in eval mode and a mean.
+    Noise, heads of training and a factor of 1 are left out. Alike are a linear layer and a
+    convolution with a kernel of one, a map `[C, 1, 1]` and a vector `[C]`, a join and a mean.
     """
     running = inference_nodes(graph)
     stands: dict[int, int] = {}
     nodes: dict[int, Node] = {}
     for node in graph:
         wires = tuple(stands.get(i, i) for i in node.inputs)
-        if node.op.name in _NOISE or (node.op.name == "flatten" and _is_vector(graph, node)):
+        if _is_nothing(graph, node):
             stands[node.id] = wires[0]
         elif node.id in running or not node.inputs:
             nodes[node.id] = Node(node.id, _plain(node.op), wires, _flat(node.type), "")
@@ -36,8 +36,10 @@ def wiring(graph: Graph) -> tuple[Any, Any]:
     return found, evaluation_facts(graph).signature()[2]
 
 
-def _is_vector(graph: Graph, node: Node) -> bool:
-    return isinstance(_flat(graph.types_into(node)[0]), Vector)
+def _is_nothing(graph: Graph, node: Node) -> bool:
+    if node.op.name == "flatten":
+        return isinstance(_flat(graph.types_into(node)[0]), Vector)
+    return node.op.name in _NOISE or (node.op.name == "scale" and node.op.values["by"] == 1)
 
 
 def _flat(type: Type) -> Type:

@@ -240,9 +240,18 @@ def _cropped(reading: Reading, op: Operation, wire: Wire, axis: int, first: int,
         raise problem(op, f"it cuts {reading.told(wire)} along axis {axis}")
     rows = wire.view[axis] == whole[2]
     amount = Edges(first, last, 0, 0) if rows else Edges(0, 0, first, last)
-    place = reading.network.add(Crop(amount), [wire.step], op)
+    place = _add_crop(reading, op, wire.step, amount)
     after = views.base(reading.network.type(place), reading.batch)[2 if rows else 3]
     return Wire(place, (*wire.view[:axis], after, *wire.view[axis + 1 :]))
+
+
+def _add_crop(reading: Reading, op: Operation, source: int, amount: Edges) -> int:
+    """One crop for what other programs cut axis by axis."""
+    before = reading.network.steps[source]
+    if isinstance(before.op, Crop):
+        amount = Edges(*(a + b for a, b in zip(before.op.amount, amount, strict=True)))
+        (source,) = before.inputs
+    return reading.network.add(Crop(amount), [source], op)
 
 
 def _expand(reading: Reading, op: Operation) -> Value:

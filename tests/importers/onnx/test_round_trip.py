@@ -97,3 +97,11 @@ def test_names_and_sharing_come_back(text: str) -> None:
     module, graph, again = _trip(net)
     _same(net, module, graph, again)
     assert list(module.state_dict()) == list(again.state_dict())
+
+
+def test_a_cut_of_both_axes_comes_back_as_one() -> None:
+    """ONNX has open sizes cut axis by axis."""
+    net = cnndsl.loads("net N: [3, H, W] = conv(4, 3) -> crop((1, 2)) -> relu").net()
+    module, graph, again = _trip(net)
+    _same(net, module, graph, again)
+    assert _kinds(net.graph) == _kinds(graph)
