@@ -30,7 +30,6 @@ from tests.zoo.twins import EXAMPLES
 
 QUICK = ("lenet",)
 _LEAST = 33  # large enough for windows to have an inside
-_RECURSIVE = 4  # columns of FractalNet: 20 lines where a block that uses itself needs 10
 _TOGETHER = 100_000_000  # weights that one process may get
 
 
@@ -80,10 +79,9 @@ def comes_back(one: Ready) -> None:
         results = tensors(module.double().eval()(*(x.double() for x in one.case.inputs)))
     for got, true in zip(results, one.true, strict=True):
         torch.testing.assert_close(got, true, rtol=1e-9, atol=1e-9 * float(true.abs().max()))
-    if one.net.graph.parameters.get("columns") != _RECURSIVE:
-        hand = needed(EXAMPLES / one.net.program.source.name, one.net.graph.name)
-        assert lines(rolled.text) <= 1.5 * lines(hand), rolled.text
-        assert len(rolled.text) <= 1.5 * len(hand), rolled.text
+    hand = needed(EXAMPLES / one.net.program.source.name, one.net.graph.name)
+    assert lines(rolled.text) <= 1.5 * lines(hand), rolled.text
+    assert len(rolled.text) <= 1.5 * len(hand), rolled.text
 
 
 def renamed(found: Any, paths: Any) -> Iterator[tuple[str, torch.Tensor]]:

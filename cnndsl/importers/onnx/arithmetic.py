@@ -7,6 +7,7 @@ takes up what Mul and Add do behind it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ from cnndsl.importers.onnx.reading import Constant, Reading, Value, Wire, is_all
 from cnndsl.importers.onnx.windows import gap, reduced_axes
 from cnndsl.ops import activation as act
 from cnndsl.ops.base import Op
-from cnndsl.ops.merge import Add, Joining, Max, Mean, Mul
+from cnndsl.ops.merge import Add, Join, Joining, Max, Mean, Mul
 from cnndsl.ops.types import FeatureMap
 
 
@@ -209,6 +210,12 @@ def _many(layer: Joining) -> Rule:
     return rule
 
 
+def _average(reading: Reading, op: Operation) -> Value | list[Value]:
+    """A mean that is called `join` is FractalNet's: columns that meet in it may meet one by one,
+    as its blocks have it, which no other mean may."""
+    return _many(Join() if re.split(r"[./]", op.name)[-1] == "join" else Mean())(reading, op)
+
+
 _plus = _with_constant(lambda c: (1.0, c))
 _times = _with_constant(lambda c: (c, 0.0))
 
@@ -233,6 +240,6 @@ RULES: dict[str, Rule] = {
     "Sqrt": _sqrt,
     "Sum": _many(Add()),
     "Max": _many(Max()),
-    "Mean": _many(Mean()),
+    "Mean": _average,
     "ReduceMean": _mean,
 }

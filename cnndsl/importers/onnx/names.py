@@ -146,7 +146,7 @@ def paths(
         _parts(step, limits) if owner is None else ()
         for step, owner in zip(steps, owners, strict=True)
     ]
-    wanted = _together(_without_common(own))
+    wanted = _with_joins(_together(_without_common(own)), steps, limits)
     taken = set(_distinct_paths(wanted))
     taken.update(".".join(parts[:k]) for parts in wanted for k in range(1, len(parts)))
     found: list[tuple[str, str | None]] = []
@@ -160,7 +160,30 @@ def paths(
 def _parts(step: Step, limits: Limits) -> tuple[str, ...]:
     if step.op.join or step.origin is None:
         return ()
-    raw = step.hint or (own_name(step.origin) if _is_main(step) else "")
+    return _labels(step.hint or (own_name(step.origin) if _is_main(step) else ""), limits)
+
+
+def _with_joins(
+    wanted: list[tuple[str, ...]], steps: Sequence[Step], limits: Limits
+) -> list[tuple[str, ...]]:
+    """With joins in the namespaces of their own names, if these fit to all the others."""
+    named = [
+        _join_parts(step, limits) if step.op.join and step.origin else parts
+        for step, parts in zip(steps, wanted, strict=True)
+    ]
+    return wanted if next(_broken(named), None) else named
+
+
+def _join_parts(step: Step, limits: Limits) -> tuple[str, ...]:
+    """``/layer1/0/Add`` and ``layer1.0.add`` are in ``layer1.0``; nobody sees the last part."""
+    assert step.origin is not None
+    own = own_name(step.origin)
+    labels = _labels(own, limits)
+    ended = not step.origin.name.strip("/").endswith(own.strip("/"))
+    return (*(labels if ended else labels[:-1]), step.op.name) if labels else ()
+
+
+def _labels(raw: str, limits: Limits) -> tuple[str, ...]:
     parts: list[str] = []
     scope = ""
     for piece in raw.split("/"):

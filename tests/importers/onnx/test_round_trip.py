@@ -14,6 +14,7 @@ from cnndsl.exporters.proof import ExportError
 from cnndsl.graph import cost
 from cnndsl.graph.printer import print_graph
 from cnndsl.importers.onnx import read_onnx
+from cnndsl.outline.reroll import write_text
 from tests.importers.onnx.models import exported_net
 from tests.networks import random_network
 
@@ -105,3 +106,24 @@ def test_a_cut_of_both_axes_comes_back_as_one() -> None:
     module, graph, again = _trip(net)
     _same(net, module, graph, again)
     assert _kinds(net.graph) == _kinds(graph)
+
+
+def test_columns_that_meet_one_by_one_come_back_so() -> None:
+    """FractalNet's joins of joins are one mean in ONNX; their names say where they stood."""
+    text = """block Fractal(C, c) =
+      if C == 1 then (conv: conv(c, 3) -> relu)
+      else join(first: Fractal(C - 1, c) -> second: Fractal(C - 1, c), short: Fractal(1, c))
+    net N: [3, H, W] = block1: Fractal(3, 4) -> block2: Fractal(3, 8)"""
+    net = cnndsl.loads(text).net()
+    module, graph, again = _trip(net)
+    _same(net, module, graph, again)
+    paths = {n.path.rpartition(".")[0] for n in graph if n.op.name == "join"}
+    assert paths == {"block1", "block1.first", "block2", "block2.first"}
+    assert len(write_text(graph).text.splitlines()) <= 16
+
+
+def test_a_mean_by_another_name_stays_a_mean() -> None:
+    net = cnndsl.loads("net N: [3, H, W] = mean(a: conv(4, 3), b: conv(4, 1))").net()
+    module, graph, again = _trip(net)
+    _same(net, module, graph, again)
+    assert [n.op.name for n in graph if n.op.join] == ["mean"]
