@@ -177,6 +177,8 @@ def test_an_interrupt_inside_a_command(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "cnndsl", "check", str(pipe)], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell starts what runs in the background with this signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:  # fmt: skip
         writer = os.open(pipe, os.O_WRONLY)  # waits for the reader
         os.write(writer, b"net")
