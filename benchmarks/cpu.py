@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 import cnndsl
+from benchmarks.networks import FILES, RESULTS, ROOT
 from cnndsl.engines.accuracy import error
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
@@ -40,22 +41,6 @@ from cnndsl.passes.pipeline import ALGEBRA
 from cnndsl.passes.pool_forms import PoolForms
 from cnndsl.passes.remove_identity import RemoveIdentity
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-NETS = {
-    "AlexNet": "alexnet",
-    "VGG16": "vgg",
-    "GoogLeNet": "googlenet",
-    "ResNet18": "resnet",
-    "ResNet50": "resnet",
-    "ResNeXt50_32x4d": "resnet",
-    "DenseNet121": "densenet",
-    "SqueezeNet1_0": "squeezenet",
-    "MobileNetV2": "mobilenet_v2",
-    "SEResNet50": "se_resnet",
-    "InceptionV4": "inception_v4",
-    "FractalNet": "fractalnet",
-}
 QUICK = ("ResNet18", "SqueezeNet1_0", "MobileNetV2")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -254,7 +239,7 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu")
-    parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
+    parser.add_argument("--nets", nargs="+", choices=sorted(FILES), default=list(FILES))
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--dtype", nargs="+", choices=sorted(DTYPES), default=["float32"])
     parser.add_argument("--size", type=int, default=224)
@@ -285,7 +270,7 @@ def race_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     for name in options.nets:
         for dtype in options.dtype:
             for batch in options.batch:
-                rows.append(compare(NETS[name], name, batch, DTYPES[dtype], options))
+                rows.append(compare(FILES[name], name, batch, DTYPES[dtype], options))
                 show(rows[-1])
                 write(rows, options.output)  # after every row: a long run may be cut off
 

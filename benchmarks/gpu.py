@@ -25,17 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_rows import KINDS, OK, STATUS, Table
+from benchmarks.networks import RESULTS, ROOT
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-NETS = {
-    "ResNet50": "resnet",
-    "DenseNet121": "densenet",
-    "MobileNetV2": "mobilenet_v2",
-    "VGG16": "vgg",
-    "GoogLeNet": "googlenet",
-    "ResNeXt50_32x4d": "resnet",
-}
+NETS = ("ResNet50", "DenseNet121", "MobileNetV2", "VGG16", "GoogLeNet", "ResNeXt50_32x4d")
 LAYERS = ("ResNet50", "DenseNet121")
 TRAINED = ("ResNet50",)
 BATCHES, TRAINING_BATCHES = (1, 8, 32, 128, 256), (64, 256)
@@ -190,7 +182,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--minutes", type=float, default=25.0, help="stops after so many")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS))
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--batch", nargs="+", type=int, default=list(BATCHES))
     parser.add_argument("--training-batch", nargs="+", type=int, default=list(TRAINING_BATCHES))
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES))

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import cnndsl
 from benchmarks.cpu import settle
-from benchmarks.gpu import NETS, ROOT
 from benchmarks.gpu_tasks import ROUNDS, SIZE, Said, bound, flow_of, measured_device
+from benchmarks.networks import FILES, ROOT
 from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.kernels.plan.choice import Chooser, Measured
@@ -70,7 +70,7 @@ def nets(task: Mapping[str, Any], said: Said) -> None:
 def _network(net: str, batch: int) -> tuple[nn.Module, Tensor]:
     """In float32, and numbers to look at."""
     torch.manual_seed(0)
-    text = cnndsl.load(ROOT / "examples" / f"{NETS[net]}.cnn").net(net)
+    text = cnndsl.load(ROOT / "examples" / f"{FILES[net]}.cnn").net(net)
     model = settle(text.compile(optimize=0)).eval().cuda().to(memory_format=torch.channels_last)
     x = torch.randn(batch, 3, SIZE, SIZE, device="cuda")
     return model, x.contiguous(memory_format=torch.channels_last)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 import cnndsl
-from benchmarks.gpu import NETS, ROOT
 from benchmarks.gpu_rows import KINDS, OK, STATUS, Table
+from benchmarks.networks import FILES, ROOT
 from cnndsl.kernels.base import Kernel
 from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.cost import Way
@@ -104,7 +104,7 @@ def _words(problem: Exception) -> str:
 
 def flow_of(net: str) -> Flow:
     """Rewritten and fused for a GPU, at the size of ImageNet."""
-    found = cnndsl.load(ROOT / "examples" / f"{NETS[net]}.cnn").net(net)
+    found = cnndsl.load(ROOT / "examples" / f"{FILES[net]}.cnn").net(net)
     return rewritten(Flow(found.graph), found.facts.reference(SIZE))
 
 

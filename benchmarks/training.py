@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 import cnndsl
+from benchmarks.networks import RESULTS, ROOT
 from cnndsl.engines.timing import interleaved
 from tests.references import torchvision_models
 
-ROOT = Path(__file__).parents[1]
 NETS = {
     "resnet18": ("resnet", "ResNet18"),
     "resnet50": ("resnet", "ResNet50"),
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "-o", "--output", type=Path, default=ROOT / "benchmarks" / "results" / "training.csv"
+        "-o", "--output", type=Path, default=RESULTS / "training.csv"
     )
     options = parser.parse_args()
     rows = []

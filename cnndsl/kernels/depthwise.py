@@ -16,10 +16,11 @@ from torch import Tensor
 
 from cnndsl.kernels.arguments import map_arguments, pixels_of
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
-from cnndsl.kernels.epilogue import Epilogue, finish
+from cnndsl.kernels.epilogue import Epilogue
 from cnndsl.kernels.operands import epilogue_of, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of
 from cnndsl.kernels.window import filters_of, window_of
 
 
@@ -33,13 +34,7 @@ def convolve_depthwise(
     TRANSPOSED: tl.constexpr, MULTIPLIER: tl.constexpr, WIDE: tl.constexpr,
     EPILOGUE: tl.constexpr, GATE_MAP: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    pid = tl.program_id(0)
-    tiles = tl.cdiv(filters, BC)
-    f = (pid % tiles) * BC + tl.arange(0, BC)
-    block = pid // tiles
-    if WIDE:
-        block = block.to(tl.int64)
-    m = block * BM + tl.arange(0, BM)
+    m, f = strip_of(filters, WIDE, BM, BC)
     image = m // (out_height * out_width)
     m_ok, f_ok = m < pixels, f < filters
     acc = sum_of_taps(
@@ -47,14 +42,11 @@ def convolve_depthwise(
         height, width, filters, x_pitch,
         R, S, SH, SW, DH, DW, TOP, LEFT, TRANSPOSED, MULTIPLIER, BM, BC,
     )  # fmt: skip
-    ok = m_ok[:, None] & f_ok[None, :]
-    gate_at = (m if GATE_MAP else image)[:, None] * gate_pitch + f[None, :]
-    residual_at = m[:, None] * residual_pitch + f[None, :]
-    acc = finish(
-        acc, EPILOGUE, rows, filters, f[None, :], f_ok[None, :],
-        residual, residual_at, gate, gate_at, ok,
+    acc = finish_tile(
+        acc, m, m_ok, f, filters, out_height * out_width,
+        rows, residual, residual_pitch, gate, gate_pitch, EPILOGUE, GATE_MAP,
     )  # fmt: skip
-    tl.store(y + m[:, None] * y_pitch + f[None, :], acc.to(y.dtype.element_ty), mask=ok)
+    put_rows(y, y_pitch, acc, m, m_ok, f, filters)
 
 
 @triton.jit

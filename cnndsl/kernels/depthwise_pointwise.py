@@ -24,6 +24,7 @@ from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_of, pack_with_rows, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.segments import Segment, segment
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of
 from cnndsl.kernels.window import window_of
 from cnndsl.passes.kinds import CONVOLUTIONS
 
@@ -42,13 +43,7 @@ def convolve_twice(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """``channels``: of the map between."""
-    pid = tl.program_id(0)
-    tiles = tl.cdiv(filters, BN)
-    f = (pid % tiles) * BN + tl.arange(0, BN)
-    block = pid // tiles
-    if WIDE:
-        block = block.to(tl.int64)
-    m = block * BM + tl.arange(0, BM)
+    m, f = strip_of(filters, WIDE, BM, BN)
     image = m // (out_height * out_width)
     m_ok, f_ok = m < pixels, f < filters
     acc = tl.zeros((BM, BN), dtype=tl.float32)
@@ -66,14 +61,11 @@ def convolve_twice(
         at = f[None, :] * w_pitch + c[:, None]
         b = tl.load(w + at, mask=f_ok[None, :] & c_ok[:, None], other=0.0)
         acc = tl.dot(h.to(x.dtype.element_ty), b, acc, input_precision="ieee")
-    ok = m_ok[:, None] & f_ok[None, :]
-    gate_at = (m if GATE_MAP else image)[:, None] * gate_pitch + f[None, :]
-    residual_at = m[:, None] * residual_pitch + f[None, :]
-    acc = finish(
-        acc, EPILOGUE, rows, filters, f[None, :], f_ok[None, :],
-        residual, residual_at, gate, gate_at, ok,
+    acc = finish_tile(
+        acc, m, m_ok, f, filters, out_height * out_width,
+        rows, residual, residual_pitch, gate, gate_pitch, EPILOGUE, GATE_MAP,
     )  # fmt: skip
-    tl.store(y + m[:, None] * y_pitch + f[None, :], acc.to(y.dtype.element_ty), mask=ok)
+    put_rows(y, y_pitch, acc, m, m_ok, f, filters)
 
 
 class DepthwisePointwise(Kernel):

@@ -30,7 +30,7 @@ from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, pack_with_rows
 from cnndsl.kernels.parts import Parts, best_first, traffic
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.tiles import finish_tile, pixels_of, put_rows
+from cnndsl.kernels.tiles import finish_tile, pixels_of, put_boxes, put_rows
 from cnndsl.kernels.window import window_of
 from cnndsl.ops.pool import GlobalAvgPool
 from cnndsl.passes.ops import RUNNING, Chain
@@ -74,10 +74,10 @@ def multiply(
                 if WIDE:
                     row = row.to(tl.int64)
                 tl.store(parts + row * filters + f, total, mask=f < filters)
-            elif y_box is not None:
-                y_box.store([n, 0, p, first], acc.to(y.dtype.element_ty).reshape(1, 1, BM, BF))
             else:
-                put_rows(y, y_pitch, acc, m, ok, f, filters)
+                put_boxes(
+                    y, y_box, y_pitch, acc, m, ok, f, filters, n, 0, p, first, 1, 1, BM, BF
+                )
 
 
 class Gemm(Kernel):

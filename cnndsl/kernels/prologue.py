@@ -31,7 +31,7 @@ from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, pack_with_rows, the_window
 from cnndsl.kernels.parts import Parts, best_first, traffic
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.tiles import corner, finish_tile, pixels_of, put_rows
+from cnndsl.kernels.tiles import corner, finish_tile, pixels_of, put_boxes, put_rows
 from cnndsl.kernels.window import Window, window_of
 
 
@@ -78,10 +78,9 @@ def convolve_activated(
             acc, m, ok, f, filters, area, rows, residual, residual_pitch, gate, gate_pitch,
             EPILOGUE, GATE_MAP,
         )  # fmt: skip
-        if y_box is not None:
-            y_box.store([n, h, v, first], acc.to(y.dtype.element_ty).reshape(TN, TH, TW, BF))
-        else:
-            put_rows(y, y_pitch, acc, m, ok, f, filters)
+        put_boxes(
+            y, y_box, y_pitch, acc, m, ok, f, filters, n, h, v, first, TN, TH, TW, BF
+        )
 
 
 @triton.jit

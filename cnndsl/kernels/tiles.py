@@ -17,6 +17,17 @@ def corner(
 
 
 @triton.jit
+def strip_of(filters, WIDE: tl.constexpr, BM: tl.constexpr, BF: tl.constexpr):
+    """A program's pixels and filters, by number; neighbouring programs share their pixels."""
+    tiles = tl.cdiv(filters, BF)
+    f = (tl.program_id(0) % tiles) * BF + tl.arange(0, BF)
+    block = tl.program_id(0) // tiles
+    if WIDE:
+        block = block.to(tl.int64)
+    return block * BM + tl.arange(0, BM), f
+
+
+@triton.jit
 def pixels_of(
     n, h, w, batch, height, width,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, WIDE: tl.constexpr,
@@ -52,3 +63,15 @@ def put_rows(y, y_pitch, value, m, m_ok, f, filters):
     ok = m_ok[:, None] & (f < filters)[None, :]
     at = m[:, None] * y_pitch + f[None, :]
     tl.store(y + at, value.to(y.dtype.element_ty), mask=ok)
+
+
+@triton.jit
+def put_boxes(
+    y, y_box, y_pitch, value, m, m_ok, f, filters, n, h, v, first,
+    TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BF: tl.constexpr,
+):  # fmt: skip
+    """Stores ``[pixels m, filters f]`` at once if the result can be written in boxes."""
+    if y_box is not None:
+        y_box.store([n, h, v, first], value.to(y.dtype.element_ty).reshape(TN, TH, TW, BF))
+    else:
+        put_rows(y, y_pitch, value, m, m_ok, f, filters)

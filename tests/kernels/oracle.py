@@ -51,6 +51,19 @@ def problem_of(text: str, batch: int = 2, dtype: torch.dtype = torch.float32) ->
     return Problem.of(step, {}, batch, dtype)
 
 
+def accepted(
+    kernel: Kernel,
+    capability: int,
+    text: str,
+    batch: int = 2,
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    """A problem that the kernel takes."""
+    problem = problem_of(text, batch, dtype)
+    assert kernel.refuses(problem, capability) is None
+    return problem
+
+
 class Drawn(NamedTuple):
     inputs: list[Tensor]
     weights: dict[str, Tensor]

@@ -14,6 +14,7 @@ import torch
 from benchmarks import gpu
 from benchmarks.gpu import Driver, Task, arguments, tasks
 from benchmarks.gpu_rows import KINDS, MACHINE, STATUS, Table
+from benchmarks.networks import FILES
 from tests.cli.runner import ROOT
 
 HERE = dict.fromkeys(MACHINE, "x")
@@ -142,8 +143,8 @@ def test_tasks() -> None:
 def test_every_network_is_there() -> None:
     import cnndsl
 
-    for net, file in gpu.NETS.items():
-        assert net in cnndsl.load(ROOT / "examples" / f"{file}.cnn").nets
+    for net in gpu.NETS:
+        assert net in cnndsl.load(ROOT / "examples" / f"{FILES[net]}.cnn").nets
 
 
 def test_it_needs_a_gpu_and_says_so() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from cnndsl.kernels.base import Config
 from cnndsl.kernels.conv_tma import BoxConvolution
-from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, check, problem_of
+from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, accepted, check
 
 KERNEL = BoxConvolution(tf32=True)  # the interpreter rounds nothing to it
 ONE = Config.of(BF=32, BP=128, BK=16, SWAP=1, SPLIT=1)
@@ -34,51 +34,46 @@ CASES = """\
 """
 
 
-def accepted(text: str, batch: int = 2, dtype: torch.dtype = torch.float32):  # type: ignore[no-untyped-def]
-    problem = problem_of(text, batch, dtype)
-    assert KERNEL.refuses(problem, 90) is None
-    return problem
-
-
 @pytest.mark.parametrize("text", CASES.splitlines())
 def test_every_kind(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, ALIGNED)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[::5])
 def test_many_tiles(text: str) -> None:
-    check(KERNEL, accepted(text, 1), TILES, DENSE)
+    check(KERNEL, accepted(KERNEL, 90, text, 1), TILES, DENSE)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[1::4])
 def test_pixels_first(text: str) -> None:
-    check(KERNEL, accepted(text), Config.of(BF=32, BP=64, BK=16, SWAP=0, SPLIT=1), DENSE)
+    config = Config.of(BF=32, BP=64, BK=16, SWAP=0, SPLIT=1)
+    check(KERNEL, accepted(KERNEL, 90, text), config, DENSE)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[3::4])
 def test_cut_into_parts(text: str) -> None:
-    check(KERNEL, accepted(text), CUT, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text), CUT, ALIGNED)
 
 
 @pytest.mark.parametrize("layout", [PLANAR, SLICE])
 @pytest.mark.parametrize("text", CASES.splitlines()[7::3])
 def test_what_boxes_do_not_address(text: str, layout: str) -> None:
-    check(KERNEL, accepted(text), ONE, layout)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, layout)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_batches(batch: int) -> None:
-    check(KERNEL, accepted("[16, 3, 3] = conv(4, 3) -> relu", batch), ONE)
+    check(KERNEL, accepted(KERNEL, 90, "[16, 3, 3] = conv(4, 3) -> relu", batch), ONE)
 
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[i] for i in (0, 7, 12)])
 def test_half(text: str) -> None:
-    check(KERNEL, accepted(text, 1, torch.float16), ONE, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text, 1, torch.float16), ONE, ALIGNED)
 
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[i] for i in (0, 3, 10)])
 def test_nan_goes_where_it_must_and_nowhere_else(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, nan=13)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, nan=13)
 
 
 def drawn_text(rng: random.Random) -> str:
@@ -103,7 +98,7 @@ def drawn_text(rng: random.Random) -> str:
 def test_random(seed: int) -> None:
     rng = random.Random(seed)
     dtype = torch.float32 if seed % 3 else torch.float16
-    problem = accepted(drawn_text(rng), rng.choice([1, 2, 3]), dtype)
+    problem = accepted(KERNEL, 90, drawn_text(rng), rng.choice([1, 2, 3]), dtype)
     sides = {"BF": rng.choice([16, 32, 64]), "BP": rng.choice([16, 32, 64, 128])}
     config = Config.of(**sides, BK=16, SWAP=rng.choice([0, 1]), SPLIT=rng.choice([1, 1, 3]))
     check(KERNEL, problem, config, rng.choice([DENSE, SLICE, ALIGNED, PLANAR]), seed)

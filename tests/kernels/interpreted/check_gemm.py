@@ -15,7 +15,7 @@ from cnndsl.kernels.problem import Problem
 from cnndsl.ops.pool import GlobalAvgPool
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.pipeline import GPU
-from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, check, problem_of
+from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, accepted, check
 
 KERNEL = Gemm(tf32=True)  # the interpreter rounds nothing to it
 ONE = Config.of(BM=64, BF=32, BK=16, SPLIT=1)
@@ -41,34 +41,28 @@ def few_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boxes, "programs", lambda *_: 3)
 
 
-def accepted(text: str, batch: int = 2, dtype: torch.dtype = torch.float32) -> Problem:
-    problem = problem_of(text, batch, dtype)
-    assert KERNEL.refuses(problem, 90) is None
-    return problem
-
-
 @pytest.mark.parametrize("text", CASES.splitlines())
 @pytest.mark.parametrize("config", [ONE, TILES, CUT], ids=str)
 def test_every_kind(text: str, config: Config) -> None:
-    check(KERNEL, accepted(text), config, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text), config, ALIGNED)
 
 
 @pytest.mark.parametrize("layout", [PLANAR, SLICE])
 @pytest.mark.parametrize("text", CASES.splitlines()[::3])
 def test_what_boxes_do_not_address(text: str, layout: str) -> None:
-    check(KERNEL, accepted(text), ONE, layout)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, layout)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 5])
 @pytest.mark.parametrize("config", [TILES, CUT], ids=str)
 def test_batches(batch: int, config: Config) -> None:
-    check(KERNEL, accepted("[40, 3, 3] = conv(4, 1) -> relu", batch), config)
+    check(KERNEL, accepted(KERNEL, 90, "[40, 3, 3] = conv(4, 1) -> relu", batch), config)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[2::3])
 @pytest.mark.parametrize("config", [ONE, CUT], ids=str)
 def test_half(text: str, config: Config) -> None:
-    check(KERNEL, accepted(text, 1, torch.float16), config, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text, 1, torch.float16), config, ALIGNED)
 
 
 GATED = "[16, 5, 5] = conv(24, 1) * (gap -> conv(24, 1) -> sigmoid)"
@@ -89,12 +83,12 @@ def test_a_gate_of_each_image(config: Config) -> None:
 @pytest.mark.parametrize("text", POOLED.splitlines())
 @pytest.mark.parametrize("config", [ONE, TILES], ids=str)
 def test_only_the_mean_is_stored(text: str, config: Config) -> None:
-    check(KERNEL, accepted(text, 3), config, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text, 3), config, ALIGNED)
 
 
 @pytest.mark.parametrize("text", [*CASES.splitlines()[::4], POOLED.splitlines()[2]])
 def test_nan_goes_where_it_must_and_nowhere_else(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, nan=13)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, nan=13)
 
 
 def drawn_text(rng: random.Random) -> str:
@@ -115,7 +109,7 @@ def drawn_text(rng: random.Random) -> str:
 def test_random(seed: int) -> None:
     rng = random.Random(seed)
     dtype = torch.float32 if seed % 3 else torch.float16
-    problem = accepted(drawn_text(rng), rng.choice([1, 2, 3]), dtype)
+    problem = accepted(KERNEL, 90, drawn_text(rng), rng.choice([1, 2, 3]), dtype)
     pooled = isinstance(problem.links[-1].op, GlobalAvgPool)
     sides = {side: rng.choice([16, 32, 64]) for side in ("BM", "BF", "BK")}
     config = Config.of(**sides, SPLIT=1 if pooled else rng.choice([1, 1, 2, 3]))

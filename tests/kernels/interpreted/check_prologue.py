@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from cnndsl.kernels.base import Config
-from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.prologue import Activated
-from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, UNITS, check, problem_of
+from tests.kernels.oracle import ALIGNED, DENSE, PLANAR, SLICE, UNITS, accepted, check
 
 KERNEL = Activated(tf32=True)  # the interpreter rounds nothing to it
 ONE = Config.of(BF=32, BP=128, BK=16, SPLIT=1)
@@ -28,36 +27,30 @@ CASES = """\
 """
 
 
-def accepted(text: str, batch: int = 2, dtype: torch.dtype = torch.float32) -> Problem:
-    problem = problem_of(text, batch, dtype)
-    assert KERNEL.refuses(problem, 90) is None
-    return problem
-
-
 @pytest.mark.parametrize("text", CASES.splitlines())
 def test_every_kind(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, ALIGNED)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[::4])
 def test_many_tiles(text: str) -> None:
-    check(KERNEL, accepted(text, 1), TILES, DENSE)
+    check(KERNEL, accepted(KERNEL, 90, text, 1), TILES, DENSE)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[2::4])
 def test_cut_into_parts(text: str) -> None:
-    check(KERNEL, accepted(text), CUT, ALIGNED)
+    check(KERNEL, accepted(KERNEL, 90, text), CUT, ALIGNED)
 
 
 @pytest.mark.parametrize("layout", [PLANAR, SLICE])
 @pytest.mark.parametrize("text", CASES.splitlines()[::3])
 def test_what_boxes_do_not_address(text: str, layout: str) -> None:
-    check(KERNEL, accepted(text), ONE, layout)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, layout)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_batches(batch: int) -> None:
-    check(KERNEL, accepted("[16, 3, 3] = bn -> relu -> conv(4, 3)", batch), ONE)
+    check(KERNEL, accepted(KERNEL, 90, "[16, 3, 3] = bn -> relu -> conv(4, 3)", batch), ONE)
 
 
 STORED = UNITS + 2**13
@@ -67,12 +60,12 @@ STORED = UNITS + 2**13
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[i] for i in (0, 2, 6)])
 def test_half(text: str) -> None:
-    check(KERNEL, accepted(text, 1, torch.float16), ONE, ALIGNED, units=STORED)
+    check(KERNEL, accepted(KERNEL, 90, text, 1, torch.float16), ONE, ALIGNED, units=STORED)
 
 
 @pytest.mark.parametrize("text", CASES.splitlines()[::3])
 def test_nan_goes_where_it_must_and_nowhere_else(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, nan=13)
+    check(KERNEL, accepted(KERNEL, 90, text), ONE, nan=13)
 
 
 def drawn_text(rng: random.Random) -> str:
@@ -96,7 +89,7 @@ def test_random(seed: int) -> None:
     rng = random.Random(seed)
     half = seed % 3 == 0
     dtype = torch.float16 if half else torch.float32
-    problem = accepted(drawn_text(rng), rng.choice([1, 2, 3]), dtype)
+    problem = accepted(KERNEL, 90, drawn_text(rng), rng.choice([1, 2, 3]), dtype)
     sides = {"BF": rng.choice([16, 32, 64]), "BP": rng.choice([16, 32, 64, 128])}
     config = Config.of(**sides, BK=16, SPLIT=rng.choice([1, 1, 3]))
     layout = rng.choice([DENSE, SLICE, ALIGNED, PLANAR])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 import torch
 
 from cnndsl.kernels import boxes
 from cnndsl.kernels.base import Config
-from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.stem import Stem
-from tests.kernels.oracle import DENSE, PLANAR, SLICE, check, problem_of
+from tests.kernels.oracle import DENSE, PLANAR, SLICE, accepted, check
 
 KERNEL = Stem()
+half = partial(accepted, KERNEL, 80, dtype=torch.float16)
 ONE = Config.of(BM=64, BF=32, BP=4)
 TILES = Config.of(BM=16, BF=16, BP=1)
 CASES = """\
@@ -38,35 +39,29 @@ def few_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boxes, "processors", lambda *_: 1)
 
 
-def accepted(text: str, batch: int = 2) -> Problem:
-    problem = problem_of(text, batch, torch.float16)
-    assert KERNEL.refuses(problem, 80) is None
-    return problem
-
-
 @pytest.mark.parametrize("text", (CASES + POOLED).splitlines())
 def test_every_kind(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, SLICE)
+    check(KERNEL, half(text), ONE, SLICE)
 
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[0], POOLED.splitlines()[2]])
 def test_channels_first(text: str) -> None:
-    check(KERNEL, accepted(text, 1), ONE, PLANAR)
+    check(KERNEL, half(text, 1), ONE, PLANAR)
 
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[2], POOLED.splitlines()[3]])
 def test_many_tiles(text: str) -> None:
-    check(KERNEL, accepted(text), TILES, DENSE)
+    check(KERNEL, half(text), TILES, DENSE)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_batches(batch: int) -> None:
-    check(KERNEL, accepted("[3, 5, 4] = conv(4, 3) -> relu -> maxpool(2)", batch), ONE)
+    check(KERNEL, half("[3, 5, 4] = conv(4, 3) -> relu -> maxpool(2)", batch), ONE)
 
 
 @pytest.mark.parametrize("text", [*CASES.splitlines()[:2], *POOLED.splitlines()[:2]])
 def test_nan_goes_where_it_must_and_nowhere_else(text: str) -> None:
-    check(KERNEL, accepted(text), ONE, nan=13)
+    check(KERNEL, half(text), ONE, nan=13)
 
 
 def drawn_text(rng: random.Random) -> str:
@@ -93,6 +88,6 @@ def drawn_text(rng: random.Random) -> str:
 @pytest.mark.parametrize("seed", range(520))
 def test_random(seed: int) -> None:
     rng = random.Random(seed)
-    problem = accepted(drawn_text(rng), rng.choice([1, 2]))
+    problem = half(drawn_text(rng), rng.choice([1, 2]))
     config = Config.of(BM=rng.choice([16, 64]), BF=rng.choice([16, 32]), BP=rng.choice([1, 2, 4]))
     check(KERNEL, problem, config, rng.choice([DENSE, SLICE, PLANAR]), seed)
