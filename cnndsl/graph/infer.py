@@ -31,7 +31,7 @@ def infer(op: Op, xs: Sequence[Type], facts: Facts, limits: Limits, node: int) -
 
     Inputs that an earlier error left UNKNOWN give an UNKNOWN output in silence.
     """
-    if any(isinstance(x, Unknown) for x in xs):
+    if Unknown in map(type, xs):
         return UNKNOWN
     op.check_inputs(xs)
     try:

@@ -12,7 +12,7 @@ from cnndsl.graph.model import Graph, Node
 from cnndsl.graph.spaces import around, spaces
 from cnndsl.limits import DEFAULT_LIMITS, Limits
 from cnndsl.ops.base import RuleError
-from cnndsl.ops.types import Unknown
+from cnndsl.ops.types import Type, Unknown
 
 
 class InternalError(Exception):
@@ -90,14 +90,20 @@ def _namespaces(graph: Graph) -> None:
 
 
 def _types(graph: Graph, limits: Limits) -> None:
+    """Facts only grow, so of what holds once, on the very same values, nothing new is learnt."""
     facts = graph.facts.stated()
+    known: dict[tuple[int, ...], Type] = {}
     for node in graph:
-        _type(graph, node, facts, limits)
+        xs = graph.types_into(node)
+        alike = id(node.op), *map(id, xs)
+        if known.get(alike) is not node.type:
+            _type(node, xs, facts, limits)
+            known[alike] = node.type
     if facts.signature() != graph.facts.signature():
         raise InternalError("other sizes are valid than the graph says")
 
 
-def _type(graph: Graph, node: Node, facts: Facts, limits: Limits) -> None:
+def _type(node: Node, xs: list[Type], facts: Facts, limits: Limits) -> None:
     if isinstance(node.type, Unknown):
         raise InternalError("its type is unknown", node)
     if not node.inputs:
@@ -105,7 +111,7 @@ def _type(graph: Graph, node: Node, facts: Facts, limits: Limits) -> None:
             facts.reach(size)
         return
     try:
-        found = infer(node.op, graph.types_into(node), facts, limits, node.id)
+        found = infer(node.op, xs, facts, limits, node.id)
     except RuleError as error:
         raise InternalError(f"a rule does not hold ({error.message})", node) from error
     if found != node.type:

@@ -125,20 +125,21 @@ class Op:
         cls.params = {**cls.params, **own}
 
     def __init__(self, *args: Value, **values: Value) -> None:
-        given = self._given(args, values)
+        given, own = self._given(args, values), self.__dict__
         derived = []
         for key, declared in self.params.items():
-            if key in given and not declared.means_default(given[key]):
-                object.__setattr__(self, key, declared.read(given[key]))
+            value = given.get(key)
+            if value is not None and not declared.means_default(value):
+                own[key] = declared.read(value)
             elif declared.required:
                 raise RuleError(f"`{self.name}` needs `{key}`", param=key, rule="missing")
             elif declared.derive:
                 derived.append(declared)  # once all it may depend on is known
             else:
-                object.__setattr__(self, key, declared.default)
+                own[key] = declared.default
         for declared in derived:
-            object.__setattr__(self, declared.name, declared.default_for(self))
-        object.__setattr__(self, "_key", (type(self), *(getattr(self, k) for k in self.params)))
+            own[declared.name] = declared.default_for(self)
+        own["_key"] = (type(self), *[own[key] for key in self.params])
         self.validate()
 
     def _given(self, args: tuple[Value, ...], values: Mapping[str, Value]) -> dict[str, Value]:

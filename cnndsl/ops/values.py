@@ -102,14 +102,18 @@ def _long(number: int) -> str:
 
 
 def whole(value: Value) -> int:
+    number = value if type(value) is int else _whole(value)
+    if abs(number) > 2**31 - 1:
+        raise ValueError(f"is at most 2147483647 in size, got {number}")
+    return number
+
+
+def _whole(value: Value) -> int:
     if isinstance(value, bool) or not isinstance(value, int | Fraction):
         raise ValueError(f"needs a whole number, got {show(value)}")
     if isinstance(value, Fraction) and value.denominator != 1:
         raise ValueError(f"needs a whole number, got {value}")
-    number = int(value)
-    if abs(number) > 2**31 - 1:
-        raise ValueError(f"is at most 2147483647 in size, got {number}")
-    return number
+    return int(value)
 
 
 def real(value: Value) -> float:

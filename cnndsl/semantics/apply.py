@@ -31,6 +31,12 @@ class Applier(Caller):
     ) -> Routine[Flow]:
         raise NotImplementedError
 
+    def block(
+        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace, span: Span
+    ) -> Later[Flow]:
+        """The body of a declaration that has a namespace of its own."""
+        return self.body(tree, env, flow, space)
+
     def operands(
         self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
     ) -> Routine[list[tuple[Flow, Span]]]:
@@ -176,8 +182,10 @@ class Applier(Caller):
         if inner is None or wires is None:
             return self.state.failed(span)
         inner.names.update(wires)
-        pending = flow.pending if tree.kind == "def" else None
-        body = self.body(tree, inner, Flow(flow.ids, pending), inner_space)
+        if tree.kind == "def":
+            body: Later[Flow] = self.body(tree, inner, flow, inner_space)
+        else:
+            body = self.block(tree, inner, Flow(flow.ids), inner_space, span)
         result = yield self.state.within(inner.activation.frame, body)
         if tree.kind != "def" and space.joins and label is None and self._has_weights(before):
             self.state.report(errors.unlabelled_weights(span))

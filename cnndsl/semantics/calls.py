@@ -33,6 +33,11 @@ from cnndsl.syntax import ast
 
 Given = Mapping[str, tuple[Any, ast.Argument]]
 """Value and place of each argument, by the parameter's name."""
+_MADE: dict[tuple[type[Op], Any], Op] = {}
+"""Operators by the values they were made of. A text repeats its steps, and so do the texts of
+one program with every fix that is tried.
+"""
+_MOST_MADE = 4_096
 
 
 class Caller(Evaluator):
@@ -169,14 +174,16 @@ class Caller(Evaluator):
             values[name] = _as_word(op.params[name], value)
         places = {name: argument.span for name, (_, argument) in given.items()}
         key = (op, exactly(values))
-        made = self._made.get(key)
+        made = _MADE.get(key)
         if made is None:
             for name, (_, argument) in given.items():
                 if not self._fits(op.params[name], values[name], argument):
                     return None, {}
             made = self._build(op, values, places, span)
             if made is not None:
-                self._made[key] = made
+                if len(_MADE) >= _MOST_MADE:
+                    _MADE.clear()
+                _MADE[key] = made
         return made, places
 
     def _build(
@@ -331,9 +338,6 @@ class Caller(Evaluator):
             help = "name them: `let a, b = …`"
             self.state.report(errors.wire_count(span, message, help))
         return False
-
-    _made: dict[tuple[type[Op], Any], Op]
-    """Operators by the values they were made of: a repeated step makes its operator once."""
 
 
 def exactly(values: Mapping[str, Any]) -> tuple[Any, ...]:

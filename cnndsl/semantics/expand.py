@@ -17,6 +17,7 @@ from cnndsl.semantics import errors
 from cnndsl.semantics.ascription import check_ascription
 from cnndsl.semantics.naming import Namespace, fits_label
 from cnndsl.semantics.repeat import Repeater
+from cnndsl.semantics.replay import Call, Replay
 from cnndsl.semantics.state import State
 from cnndsl.semantics.trampoline import Later, Routine
 from cnndsl.semantics.values import Env, Flow, Function, Layer, Wires
@@ -32,7 +33,7 @@ class Expander(Repeater):
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
-        self._made = {}
+        self.replay = Replay(state)
         self._layers: dict[type, Handler] = {
             ast.Chain: self._chain, ast.Name: self._named, ast.Call: self._called,
             ast.Labelled: self._labelled, ast.Infix: self._joined, ast.Group: self._grouped,
@@ -290,6 +291,22 @@ class Expander(Repeater):
         flow = yield self.run(arguments[choice.taken].value, env, flow, space, label)
         self.state.enclose(choice.path, first, opened, flow, env)
         return flow
+
+    def block(
+        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace, span: Span
+    ) -> Later[Flow]:
+        """Its body, or a copy of what it made when it was called alike before."""
+        call = self.replay.call(tree, env, flow, space)
+        if call is None:
+            return self.body(tree, env, flow, space)
+        known = self.replay.copied(call, span)
+        return self._kept(call, self.body(tree, env, flow, space)) if known is None else known
+
+    def _kept(self, call: Call, body: Routine[Flow]) -> Routine[Flow]:
+        before, events = self.state.work, self.state.events
+        result: Flow = yield body
+        self.replay.keep(call, before, events, result)
+        return result
 
     def body(
         self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace

@@ -21,6 +21,7 @@ from cnndsl.semantics.state import FAILED
 from cnndsl.semantics.structure import SIZES, Structure
 from cnndsl.semantics.trampoline import Routine, run
 from cnndsl.semantics.values import Definition, Env, Flow, Layer, Stop, Wires
+from cnndsl.source import Span
 from cnndsl.syntax import ast
 
 MOST_BUILT = 2_000  # a forecast may cost no more than a small part of what it saves
@@ -65,6 +66,12 @@ class Forecast(Net):
     def _in_doubt(self) -> bool:
         """After an error, and where paths choose, calls alike need not cost alike."""
         return self.state.broken or bool(self.state.choices)
+
+    def block(
+        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace, span: Span
+    ) -> Routine[Flow]:
+        """Nothing is copied: what is alike is not even built."""
+        return self.body(tree, env, flow, space)
 
     def body(self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace) -> Routine[Flow]:
         if not self.asks_for_sizes:

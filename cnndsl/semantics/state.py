@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cnndsl.diagnostics import Collector, Diagnostic
@@ -62,6 +63,22 @@ class Region(NamedTuple):
     """What it gives to the text behind: the types of its wires and of wires with names."""
 
 
+class Work(NamedTuple):
+    """What a part of an expansion makes and takes, and what it charges.
+
+    It makes so many nodes and takes so many steps, ``rest`` of them behind its last node.
+    ``nodes`` and ``steps`` are charged: they count what will be repeated, and are not known of
+    what is ``repeated`` itself, as its first pass was charged for it.
+    """
+
+    made: int
+    nodes: int
+    taken: int
+    steps: int
+    rest: int
+    repeated: bool
+
+
 _LARGE = 2_000  # nodes from which it pays to look ahead
 _MOST_ERRORS = 1_000  # instances; what has failed so often will not teach more
 Chooser = Callable[[str, int], int | None]
@@ -93,14 +110,18 @@ class State:
         self.foresee: Callable[[], Diagnostic | None] | None = None
         """Tells, once a network has become large, whether it will become too large."""
         self._inferred: dict[tuple[Op, tuple[Type, ...]], Type] = {}
-        self._biased: dict[tuple[Op, bool], Op] = {}
         self._next = 0
         self._steps = 0
         self._charged = 0
-        self._idle = 0
+        self._taken = self._rested = 0
         self._errors = 0
+        self.events = 0
+        """Reports, failures, choices, outputs, uses of `again`: what may come of a text besides
+        steps of its own.
+        """
 
     def report(self, diagnostic: Diagnostic) -> None:
+        self.events += 1
         known = self.found.has(diagnostic)
         self.found.add(diagnostic if known else expanded(diagnostic, self.frame))
         self._errors += diagnostic.severity == "error"
@@ -130,10 +151,10 @@ class State:
     def step(self, span: Span) -> None:
         self._hurry(span)
         self._steps += self.multiplier
-        self._idle += 1
+        self._taken += 1
         if self._steps > self.limits.steps:
             raise self._past(span, "steps of evaluation", self.limits.steps)
-        if self._idle > self.limits.idle_steps:
+        if self._taken - self._rested > self.limits.idle_steps:
             what = "steps of evaluation from one layer to the next"
             raise self._past(span, what, self.limits.idle_steps)
 
@@ -143,7 +164,7 @@ class State:
     def charge(self, span: Span) -> None:
         """A node is charged for all its repetitions when it is first made."""
         self._hurry(span)
-        self._idle = 0
+        self._rested = self._taken
         self._charged += self.multiplier
         if self._charged > self.limits.nodes or self._next >= self.limits.nodes:
             raise self._past(span, "nodes", self.limits.nodes)
@@ -170,6 +191,35 @@ class State:
         return self._charged, self._steps
 
     @property
+    def work(self) -> Work:
+        """All that was charged so far."""
+        rest = self._taken - self._rested
+        repeated = not self.multiplier
+        return Work(self._next, self._charged, self._taken, self._steps, rest, repeated)
+
+    def since(self, before: Work) -> Work:
+        """What was charged since then, for one pass through the text here."""
+        now, passes = self.work, self.multiplier or 1
+        return Work(
+            now.made - before.made, (now.nodes - before.nodes) // passes,
+            now.taken - before.taken, (now.steps - before.steps) // passes,
+            now.rest, now.repeated,
+        )  # fmt: skip
+
+    def affords(self, work: Work) -> bool:
+        """Whether charging this once more would surely run into no limit, and not look ahead."""
+        limits, passes = self.limits, self.multiplier
+        if work.repeated and passes:
+            return False  # what its first pass charged is not known
+        nodes = self._charged + work.nodes * passes
+        return (
+            nodes <= (limits.nodes if self.foresee is None else min(limits.nodes, _LARGE))
+            and self._next + work.made <= limits.nodes
+            and self._steps + work.steps * passes <= limits.steps
+            and self._taken - self._rested + work.taken <= limits.idle_steps
+        )
+
+    @property
     def spent(self) -> int:
         return self._steps + self._next
 
@@ -188,10 +238,7 @@ class State:
 
     def settle_bias(self, node: Node, bias: bool) -> None:
         """The operator of a node whose bias the next step decided."""
-        known = self._biased.get((node.op, bias))
-        if known is None:
-            known = self._biased[node.op, bias] = node.op.replace(bias=bias)
-        node.op = known
+        node.op = _biased(node.op, bias)
 
     def add(
         self,
@@ -204,12 +251,27 @@ class State:
         sharing: str | None = None,
     ) -> Node:
         self.charge(span)
+        self.events += sharing is not None
         node = Node(self._next, op, inputs, type, path, span, frame, sharing)
+        self._put(node)
+        return node
+
+    def _put(self, node: Node) -> None:
         self.nodes[node.id] = node
         self._next += 1
-        if inputs and not op.join:  # an input's name is no module's
-            self.by_path.setdefault(path, node)
-        return node
+        if node.inputs and not node.op.join:  # an input's name is no module's
+            self.by_path.setdefault(node.path, node)
+
+    def put_again(self, nodes: Iterable[Node], work: Work, span: Span) -> None:
+        """Nodes that are as others were made, for the same work."""
+        self._hurry(span)
+        for node in nodes:
+            self._put(node)
+        self._charged += work.nodes * self.multiplier
+        self._steps += work.steps * self.multiplier
+        self._taken += work.taken
+        if work.made:
+            self._rested = self._taken - work.rest
 
     def stand_in(self, type: Type) -> int:
         """A value without what computes it; nothing is charged."""
@@ -218,10 +280,12 @@ class State:
         return self._next - 1
 
     def add_output(self, name: str, node: int, emitted: bool = False, train: bool = False) -> None:
+        self.events += 1
         self.outputs.append(Output(name, node, emitted, train))
 
     def choose(self, path: str, arguments: tuple[ast.Argument, ...], span: Span) -> Choice:
         """Takes an alternative of a ``oneof``; the choice is recorded under a path of its own."""
+        self.events += 1
         self._choice_paths[path] = same = self._choice_paths.get(path, 0) + 1
         if same > 1:
             path = f"{path}#{same}"
@@ -248,7 +312,13 @@ class State:
         The error may have been found before: a name that nobody knows, say.
         """
         self.broken = True
+        self.events += 1
         return Flow((self.add(FAILED, inputs, believed, "", span, self.frame).id,))
 
     def types(self, ids: Sequence[int]) -> list[Type]:
         return [self.nodes[i].type for i in ids]
+
+
+@lru_cache(maxsize=1024)
+def _biased(op: Op, bias: bool) -> Op:
+    return op.replace(bias=bias)

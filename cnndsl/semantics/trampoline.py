@@ -7,7 +7,7 @@ whoever calls it yields what it gives and need not know which.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,25 +26,23 @@ def run(routine: Routine[Answer]) -> Answer:
     """Runs a routine and all it calls; exceptions travel up the calls as usual."""
     callers: list[Routine[Any]] = []
     current: Routine[Any] = routine
-    value: Any = None
-    error: BaseException | None = None
+    resume: Callable[[Any], Any] = current.send
+    given: Any = None
     while True:
         try:
-            called = current.send(value) if error is None else current.throw(error)
+            found = resume(given)
         except StopIteration as stop:
-            value, error = stop.value, None
+            if not callers:
+                answer: Answer = stop.value
+                return answer
+            current, found = callers.pop(), stop.value
         except BaseException as raised:
-            value, error = None, raised
-        else:
-            if is_routine(called):
-                callers.append(current)
-                current, called = called, None
-            value, error = called, None
+            if not callers:
+                raise
+            current = callers.pop()
+            resume, given = current.throw, raised
             continue
-        if not callers:
-            break
-        current = callers.pop()
-    if error is not None:
-        raise error
-    answer: Answer = value
-    return answer
+        if type(found) is GeneratorType:  # as `is_routine` has it: this is asked at every step
+            callers.append(current)
+            current, found = found, None
+        resume, given = current.send, found

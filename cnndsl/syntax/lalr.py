@@ -38,13 +38,15 @@ class Machine:
 
     def run(self, tokens: Sequence[Token], watch: Stopwatch | None = None) -> Any:
         """What the builder makes of the start rule; raises Unexpected or OutOfTime."""
-        actions = self._tables.actions
+        actions, spelled = self._tables.actions, self._tables.spelled
         states = [self._tables.start]
         values: list[Any] = []
         for place, token in enumerate(tokens):
             if watch is not None and not place % _HURRY:
                 watch.check()
-            terminal = self._terminal(tokens, place, states[-1])
+            terminal = spelled.get(token.text) or _KINDS[token.kind]
+            if token.kind == "name" and terminal != "NAME":
+                terminal = self._terminal(tokens, place, states[-1])
             action = actions[states[-1]].get(terminal)
             if action is not None and action < 0:
                 action = self._reduce(action, terminal, states, values)
@@ -123,13 +125,15 @@ class Machine:
         )
 
     def _try(self, terminal: str, states: list[int]) -> bool:
-        """``_advance`` without values; the terminal's own state is pushed too."""
+        """``_reduce`` without values; the terminal's own state is pushed too."""
+        rules, settled = self._rules, self._settled
         action = self._tables.actions[states[-1]].get(terminal)
         while action is not None and action < 0:
-            rule = self._tables.rules[-1 - action]
-            del states[-rule.length :]
-            states.append(self._tables.gotos[states[-1]][rule.result])
-            action = self._tables.actions[states[-1]].get(terminal)
+            length, result, _ = rules[-1 - action]
+            del states[-length:]
+            key = states[-1], result, terminal
+            state, action = settled.get(key) or self._settle(*key)
+            states.append(state)
         if action is not None:
             states.append(action)
         return action is not None or (terminal == END and states[-1] == self._tables.end)

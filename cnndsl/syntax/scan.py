@@ -59,15 +59,27 @@ class Token:
         self.text = text
 
 
-class _Kinds(dict[str, str]):
-    """What kinds of token texts are, each looked into once: a file repeats its words."""
+class _Kinds(dict[str, tuple[str, bool]]):
+    """What kinds of token texts are, each looked into once: a file repeats its words.
 
-    def __missing__(self, text: str) -> str:
-        kind = _KINDS.get(text[0], "other")
+    With it comes whether the text is sound; of one that is not sure, each place is examined.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self.limits = limits
+
+    def __missing__(self, text: str) -> tuple[str, bool]:
+        kind = "sign" if text == "!=" else _KINDS.get(text[0], "other")
         if kind == "string" and (len(text) == 1 or text[-1] != '"'):
             kind = "unclosed"
-        self[text] = kind = "sign" if text == "!=" else kind
-        return kind
+        sound = kind not in _EXAMINE
+        if kind == "name":
+            sound = len(text) <= self.limits.identifier
+        elif kind == "number":
+            sound = text.isdigit() and len(text) <= self.limits.digits
+        self[text] = found = kind, sound
+        return found
 
 
 class Scan(NamedTuple):
@@ -115,23 +127,23 @@ def scan(source: Source, limits: Limits) -> Scan:
     findings = _Findings(source, limits)
     tokens: list[Token] = []
     comments: list[Token] = []
-    kinds = _Kinds()
+    kinds = _Kinds(limits)
     end = 0
     for space, text in _TOKEN.findall(source.text):
         start = end + len(space)
         end = start + len(text)
-        kind = kinds[text]
+        kind, sound = kinds[text]
         token = Token(kind, start, end, text)
         (comments if kind == "comment" else tokens).append(token)
-        if kind in _EXAMINE and (kind != "name" or end - start > limits.identifier):
+        if not sound:
             findings.examine(token)
     chunks = _chunks(tokens)
-    sound = [_sound(tokens, chunk, findings) for chunk in chunks]
+    readable = [_sound(tokens, chunk, findings) for chunk in chunks]
     return Scan(
         tokens,
         comments,
-        [chunk for chunk, good in zip(chunks, sound, strict=True) if good],
-        [chunk for chunk, good in zip(chunks, sound, strict=True) if not good],
+        [chunk for chunk, good in zip(chunks, readable, strict=True) if good],
+        [chunk for chunk, good in zip(chunks, readable, strict=True) if not good],
         findings.problems,
     )
 
@@ -156,8 +168,6 @@ def _examine_name(span: Span, limits: Limits) -> Diagnostic | None:
 
 def _examine_number(span: Span, limits: Limits) -> Diagnostic | None:
     text = span.text
-    if text.isdigit() and len(text) <= limits.digits:
-        return None
     digits = sum(c.isdigit() for c in text)
     if digits > limits.digits:
         return errors.past_limit(span, "digits in a number", digits, limits.digits)

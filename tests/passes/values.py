@@ -18,16 +18,19 @@ from cnndsl.passes.ops import Affine, Chain
 from cnndsl.weights.evaluate import Evaluator
 from cnndsl.weights.expr import Expr
 from tests.passes.drawn import Drawn
+from tests.references import bare
 
 Weights = Mapping[str, Tensor]
 
 
 def function(op: Op, types: Sequence[Type], weights: Weights) -> Function:
-    """``function_of``, with each of PyTorch's modules made once, which takes longer than most
+    """``function_of``, with each of PyTorch's forms made once, which takes longer than most
     calls of it."""
     if isinstance(op, Chain):
         return lambda *xs: _links(op, types, weights, xs)[0]
-    made = _made(op, tuple(types)) if weights else None
+    made = _made(op, tuple(types))
+    if not weights:
+        return made
     if not isinstance(made, nn.Module):
         return function_of(op, types, weights)
     return partial(_lent, made, weights)
@@ -47,7 +50,8 @@ def _lent(module: nn.Module, weights: Weights, *inputs: Tensor) -> Tensor:
 @cache
 def _made(op: Op, types: tuple[Type, ...]) -> Function:
     empty = {w.name: torch.empty(w.shape, device="meta") for w in op.weights(*types)}
-    return function_of(op, types, empty)
+    with bare():
+        return function_of(op, types, empty)
 
 
 class Values:

@@ -2,9 +2,10 @@
 
 from tests.references.models import mtcnn, timm_model, torchvision_model, torchvision_models
 from tests.references.photographs import photograph
-from tests.references.weights import fill, settle
+from tests.references.weights import bare, fill, settle
 
 __all__ = [
+    "bare",
     "fill",
     "mtcnn",
     "photograph",

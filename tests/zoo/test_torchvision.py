@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnndsl.compiler import Compilation
 from tests.references import fill, settle, torchvision_model, torchvision_models
 from tests.zoo.listing import Figures, header, lines
-from tests.zoo.twins import ROUNDING, example, images, shapes, twin, without_weights
+from tests.zoo.twins import ROUNDING, example, images, shapes, twin, with_weights, without_weights
 
 
 class Net(NamedTuple):
@@ -233,10 +233,7 @@ def _convolutions(name: str) -> tuple[nn.Module, nn.Module]:
     """The two networks without their classifiers."""
     theirs = torchvision_model(name, seed=None).features.to_empty(device="cpu")
     settle(fill(theirs), images(1, 3, 64, 64).float()).double()
-    ours = without_weights(_net(name)).features
-    copies = {key: value.clone() for key, value in theirs.state_dict().items()}
-    ours.load_state_dict(copies, assign=True)
-    return ours, theirs
+    return with_weights(without_weights(_net(name)).features, theirs), theirs
 
 
 @functools.lru_cache(maxsize=1)

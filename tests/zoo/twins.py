@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import cnndsl
 from cnndsl.compiler import Compilation, Program
+from tests.references import bare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,16 +35,23 @@ def shapes(module: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
 
 def without_weights(net: Compilation) -> nn.Module:
     """The module on ``meta``: right in everything but numbers, and made in no time."""
-    with torch.device("meta"):
+    with bare():
         return net.compile(optimize=0)
 
 
 def twin(net: Compilation, reference: nn.Module) -> nn.Module:
-    """Our module with a copy of the reference's weights, in its mode and its precision."""
-    module = without_weights(net)
-    copies = {key: value.clone() for key, value in reference.state_dict().items()}
-    module.load_state_dict(copies, assign=True)
-    return module.train(reference.training)
+    """Our module with the reference's weights, in its mode and its precision.
+
+    Running statistics are copies, as training changes them.
+    """
+    return with_weights(without_weights(net), reference).train(reference.training)
+
+
+def with_weights(module: nn.Module, reference: nn.Module) -> nn.Module:
+    """A module of the same keys with the reference's parameters and a copy of its buffers."""
+    buffers = {key: value.clone() for key, value in reference.named_buffers()}
+    module.load_state_dict({**reference.state_dict(), **buffers}, assign=True)
+    return module
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:
