@@ -29,7 +29,7 @@ from torch import Tensor
 
 import cnndsl
 from benchmarks.networks import FILES, RESULTS, ROOT
-from cnndsl.engines.accuracy import error
+from cnndsl.engines.accuracy import error, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
@@ -41,8 +41,14 @@ from cnndsl.passes.pipeline import ALGEBRA
 from cnndsl.passes.pool_forms import PoolForms
 from cnndsl.passes.remove_identity import RemoveIdentity
 
+PEERS = ("inductor", "onnxruntime", "openvino")
+"""Beside eager PyTorch, which is what others make of the network as written without fusion."""
 QUICK = ("ResNet18", "SqueezeNet1_0", "MobileNetV2")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+Cases = Sequence[tuple[Tensor, Tensor]]
+"""Inputs, and what float64 makes of them. The first is timed."""
 
 
 @dataclass
@@ -57,16 +63,18 @@ class Runs:
     """What `auto` chose."""
     times: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, build: Callable[[], Runner], x: Tensor, exact: Tensor) -> None:
+    def add(self, name: str, build: Callable[[], Runner], cases: Cases) -> None:
         started = time.perf_counter()
+        x = cases[0][0]
         try:
             runner = build()
-            found = runner(x)[0]
+            runner(x)
+            self.built[name] = time.perf_counter() - started
+            found = [error(runner(given)[0], exact) for given, exact in cases]
         except (EngineError, RuntimeError) as problem:
             self.refused[name] = str(problem).splitlines()[0]
             return
-        self.built[name] = time.perf_counter() - started
-        self.errors[name] = error(found, exact) / max(error(exact, torch.zeros(())), 1e-30)
+        self.errors[name] = statistics.geometric_mean(max(one, 1e-30) for one in found)
         self.run[name] = lambda: runner(x)
 
     def race(self, rounds: int) -> None:
@@ -89,19 +97,21 @@ def compare(file: str, name: str, batch: int, dtype: torch.dtype, options: Any) 
     sizes = net.facts.reference(options.size)
     flow = Flow(net.graph, sizes)
     (entry,) = flow.inputs
-    x = torch.randn(batch, entry.channels, *sizes_of(entry, sizes)).to(dtype)
     parameters = plain.state_dict()
-    exact = Plain(flow, parameters, torch.float64)(x.double())[0]
+    taken = (batch, entry.channels, *sizes_of(entry, sizes))
+    exactly = Plain(flow, parameters, torch.float64)
+    inputs = [x for (x,) in samples([taken], dtype)]
+    cases = [(x, exactly(x.double())[0]) for x in inputs]
     rewritten = flow.copy()
     started = time.perf_counter()
     ALGEBRA.run(rewritten)
     optimizer = time.perf_counter() - started
     runs = Runs()
-    for peer, build in peers(flow.at(sizes), plain, x, dtype, options.without):
-        runs.add(peer, build, x, exact)
+    for peer, build in peers(flow.at(sizes), plain, inputs[0], dtype, options.without):
+        runs.add(peer, build, cases)
     chosen = net.compile(engine="auto", dtype=dtype).eval()
     chosen.load_state_dict(parameters)
-    runs.add("ours", lambda: called(chosen), x.float(), exact)
+    runs.add("ours", lambda: called(chosen), [(x.float(), true) for x, true in cases])
     runs.ours = label(chosen._live.choice)
     runs.race(options.rounds)
     return row(name, batch, dtype, runs, flow, rewritten, optimizer)
@@ -146,11 +156,10 @@ def peers(
     yield from eager(plain, dtype)
     written = flow.copy()
     Pipeline([RemoveIdentity(), PoolForms()]).run(written)  # as exporters write fixed sizes
-    engines = {**ENGINES, "onnxruntime": OrtEngine(as_written=True)}
-    for name, engine in engines.items():
+    for name in PEERS:
+        engine = OrtEngine(as_written=True) if name == "onnxruntime" else ENGINES[name]
         job = Job(written, parameters, (tuple(x.shape),), dtype)
-        # torch's unfused form is eager
-        if name not in ("torch", *without) and not engine.absent() and not engine.refuses(job):
+        if name not in without and not engine.absent() and not engine.refuses(job):
             yield f"peer {name}", lambda e=engine, j=job: e.build(j)
 
 
@@ -245,7 +254,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--without", nargs="*", choices=sorted(ENGINES), default=[])
+    parser.add_argument("--without", nargs="*", choices=PEERS, default=[])
     parser.add_argument("--quick", action="store_true", help="three networks, in 3 minutes")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "cpu.csv")
     options = parser.parse_args()

@@ -12,12 +12,13 @@ from torch import Tensor
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.found import missing
+from cnndsl.passes.pipeline import TILES
 
 
 class OrtEngine(Engine):
     """The CPU provider of onnxruntime, for one shape at a time; it computes in float32 always.
 
-    ``as_written``: without our own forms for its layout, as others give it a network.
+    ``as_written``: without our own forms for its layout and sums, as others give it a network.
     """
 
     name = "onnxruntime"
@@ -37,11 +38,13 @@ class OrtEngine(Engine):
         import onnxruntime
 
         from cnndsl.engines.onnx_model import onnx_model
+        from cnndsl.engines.ort_exact import sum_in_stages
         from cnndsl.engines.ort_layout import keep_blocks
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if not self.as_written:
+            sum_in_stages(model)
             keep_blocks(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
@@ -58,6 +61,19 @@ class OrtEngine(Engine):
     def streams(self, job: Job) -> Sequence[Runner]:
         # With one thread a session computes on whichever thread calls it.
         return [self.build(replace(job, threads=1))] * job.threads
+
+
+class WinogradEngine(OrtEngine):
+    """onnxruntime with large 3x3 convolutions by Winograd's tiles, which it has none of itself."""
+
+    name = "onnxruntime-winograd"
+    fusion = TILES
+
+    def refuses(self, job: Job) -> str | None:
+        reason = super().refuses(job)
+        if reason is None and not TILES.run(job.flow.at(job.sizes)).fired:
+            return "no convolution of this network and size gains from Winograd's tiles"
+        return reason
 
 
 class _Session:

@@ -29,7 +29,9 @@ from cnndsl.passes.remove_identity import RemoveIdentity
 from cnndsl.passes.scale_to_affine import ScaleToAffine
 from cnndsl.passes.sink_affine import SinkAffine
 from cnndsl.passes.split_transform_merge import SplitTransformMerge
+from cnndsl.passes.squeeze import Squeeze
 from cnndsl.passes.two_k import TwoK
+from cnndsl.passes.winograd import Winograd
 
 ALGEBRA = Pipeline(
     [
@@ -70,12 +72,17 @@ GPU = Pipeline(
         FuseEpilogue(),
         GroupConvPool(),
         Prologue(),
+        Squeeze(),
         FuseElementwise(concats=False),
     ]
 )
 """The same for kernels of our own: they take prologues, pool, and write into ``buffers``."""
 
+TILES = Pipeline([Winograd()])
+"""For an engine that computes convolutions directly."""
+
 REWRITES: dict[str, Rewrite] = {
-    rewrite.name: rewrite for rewrite in (*ALGEBRA, *GPU, *FUSION, FuseElementwise())
+    rewrite.name: rewrite
+    for rewrite in (*ALGEBRA, *GPU, *FUSION, FuseElementwise(), Winograd(always=True))
 }
 """Each by its name, with all that it can do."""

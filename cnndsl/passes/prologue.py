@@ -1,4 +1,4 @@
-"""An affine map and its activation are applied while a convolution loads its input."""
+"""An affine map and its activation are applied while a convolution or a pool loads its input."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from cnndsl.ops.conv import Conv
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.chains import feeds_only, fuse, links_of, operands
 from cnndsl.passes.flow import Flow, Step
-from cnndsl.passes.kinds import EPILOGUES
+from cnndsl.passes.kinds import AVERAGE_POOLS, EPILOGUES, MAX_POOLS
 from cnndsl.passes.ops import Affine
 
 
 @dataclass(frozen=True)
 class Prologue(Rewrite):
-    """Pre-activation: normalisation and activation before a convolution, as its prologue.
+    """Pre-activation: normalisation and activation before a convolution or a pool, its prologue.
 
         affine -> relu -> conv          (affine -> relu -> conv)
+        affine -> relu -> avgpool       (affine -> relu -> avgpool)
 
     Pays on a GPU, where a kernel applies two instructions to what it loads and a map less is
     written and read. A CPU engine's convolutions take no prologue.
 
-    Guards: the convolution is the only reader of the activated map, and the activation of the
+    Guards: what takes it is the only reader of the activated map, and the activation of the
     affine map. Zero padding is zeros of the *activated* map, not of the map that is loaded: a
     chain says so by its links, and a kernel must mask what it loads after the prologue.
     """
@@ -31,20 +32,24 @@ class Prologue(Rewrite):
 
     def visit(self, step: Step, flow: Flow) -> Fired | Missed | None:
         first = links_of(step)[0]
-        if not isinstance(first.op, Conv):
+        if not isinstance(first.op, TAKING):
             return None
         (value,) = operands(step, first)
         if not _is_prologue(value, flow):
             return None
         if not self.one_reader(value, step, flow):
-            return Missed("the map that the convolution reads has another reader")
+            return Missed("the map that it would be applied to has another reader")
         if isinstance(value.op, EPILOGUES):
             value = fuse(flow, value.inputs[0], value)
         fuse(flow, value, step)
-        return Fired("applied where the convolution loads its input")
+        return Fired(f"applied where `{first.op.name}` loads its input")
 
     def one_reader(self, value: Step, step: Step, flow: Flow) -> bool:
         return feeds_only(flow, value, step)
+
+
+TAKING = (Conv, *AVERAGE_POOLS, *MAX_POOLS)
+"""What takes a prologue."""
 
 
 def _is_prologue(value: Step, flow: Flow) -> bool:

@@ -16,12 +16,16 @@ from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.kinds import CONVOLUTIONS
-from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU
+from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, TILES
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled
 
 SCHEMA = "cnndsl.optimizer/1"
-FUSIONS: Mapping[str, Pipeline] = {"torch": FUSION, "triton": GPU}
+FUSIONS: Mapping[str, Pipeline] = {
+    "torch": FUSION,
+    "onnxruntime-winograd": TILES,
+    "triton": GPU,
+}
 """By engine, the rewrites that it wants beyond those for all; the others fuse for themselves."""
 _WIDEST = 72  # columns of a source line that is shown
 
@@ -172,7 +176,10 @@ def explain(graph: Graph, engine: str = "torch") -> Explanation:
     before = _size(flow)
     events = _told(ALGEBRA.run(flow))
     alone, fusion = None, FUSIONS.get(engine)
-    if fusion is not None:
+    if fusion is TILES:  # its engine fuses for itself, and compiles for one size
+        flow = flow.at(flow.sizes)
+        events += _told(TILES.run(flow))
+    elif fusion is not None:
         events += fusion.run(flow).fired  # what did not join is told convolution by convolution
         alone = tuple(Alone(step, _why(step, flow, fusion)) for step in flow if _is_bare(step))
     return Explanation(graph, engine, flow.sizes, tuple(events), before, _size(flow), alone)

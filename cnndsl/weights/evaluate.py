@@ -43,9 +43,9 @@ class Evaluator:
     def _apply(self, expr: Expr) -> Tensor:
         if expr.kind == "param":
             return self.lookup[expr.options[0]].detach().to(torch.float64)
-        if expr.kind == "full":
+        if expr.kind in _CONSTANT:
             device = next((t.device for t in self.lookup.values()), None)
-            return torch.full(expr.shape, expr.options[0], dtype=torch.float64, device=device)
+            return _CONSTANT[expr.kind](expr).to(device)
         values = [self._known[arg] for arg in expr.args]
         return _APPLY[expr.kind](values, expr)
 
@@ -59,6 +59,11 @@ def _slice(values: list[Tensor], expr: Expr) -> Tensor:
     axis, start, stop = expr.options
     return values[0].narrow(axis, start, stop - start)
 
+
+_CONSTANT: dict[str, Callable[[Expr], Tensor]] = {
+    "full": lambda e: torch.full(e.shape, e.options[0], dtype=torch.float64),
+    "numbers": lambda e: torch.tensor(e.options, dtype=torch.float64),
+}
 
 _APPLY: dict[str, Callable[[list[Tensor], Expr], Tensor]] = {
     "add": lambda v, _: v[0] + v[1],

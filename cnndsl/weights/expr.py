@@ -121,6 +121,11 @@ def full(shape: Shape, value: float) -> Expr:
     return Expr("full", tuple(shape), (), (float(value),))
 
 
+def numbers(*rows: tuple[float, ...]) -> Expr:
+    """A small matrix of constants, row by row."""
+    return Expr("numbers", (len(rows), len(rows[0])), (), tuple(tuple(map(float, r)) for r in rows))
+
+
 def concat(parts: Sequence[Expr], axis: int = 0) -> Expr:
     if len(parts) == 1:
         return parts[0]

@@ -18,6 +18,9 @@ def _show(expr: Expr) -> tuple[str, int]:
         return expr.options[0], 3
     if expr.kind == "full":
         return f"{expr.options[0]:g}", 3
+    if expr.kind == "numbers":
+        rows = ("[" + ", ".join(f"{n:g}" for n in row) + "]" for row in expr.options)
+        return f"[{', '.join(rows)}]", 3
     if expr.kind == "reshape":
         return _show(expr.args[0])
     if expr.kind in _SIGNS:

@@ -15,7 +15,7 @@ from cnndsl.ops.conv import Conv
 from cnndsl.ops.reshape import Slice
 from cnndsl.passes import average_exchange, compose_convolutions, merge_siblings
 from cnndsl.passes.average_exchange import AverageExchange
-from cnndsl.passes.base import Rewrite
+from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.compose_convolutions import ComposeConvolutions
 from cnndsl.passes.convolutions import edges_of
 from cnndsl.passes.dead_pixels import DeadPixels
@@ -24,10 +24,12 @@ from cnndsl.passes.merge_siblings import MergeSiblings
 from cnndsl.passes.split_transform_merge import SplitTransformMerge
 from cnndsl.passes.two_k import TwoK
 from cnndsl.passes.windows import Window
+from cnndsl.passes.winograd import Winograd
 from tests.passes.guards import breaks, fires, flow_of, operators, rewrite
 from tests.passes.hook import unmeasured
 from tests.passes.oracle import assert_same
 
+TILED = Winograd(always=True)
 ENLARGE = MergeSiblings(enlarge=True)
 SMALL = "16, 16"
 EVEN = "\n  where H % 2 == 0, W % 2 == 0"
@@ -141,6 +143,12 @@ WRONG = [
          f"(conv(8, 3, stride=2) + maxpool(2)) -> conv(4, 1, stride=2){EVEN}"),
     Case(DeadPixels, "fits", yes, DeadPixels(),
          "maxpool(3, stride=2, ceil=yes) -> conv(4, 1, stride=2)"),
+    # winograd
+    Case(Winograd, "is_plain", yes, TILED, "conv(4, 3, stride=2)", SMALL),
+    Case(Winograd, "is_plain", yes, TILED, "conv(4, 3, dilation=2)", SMALL),
+    Case(Winograd, "is_plain", yes, TILED, "conv(4, 3, groups=2)", SMALL),
+    Case(Winograd, "is_plain", yes, TILED, "conv(4, 5)", SMALL),
+    Case(Winograd, "has_numbers", yes, TILED, "conv(4, 3)"),
     # two-k
     Case(TwoK, "is_product", lambda _, step: isinstance(step.op, Conv), TwoK(pays=True),
          "conv(8, 1) + conv(8, 3)"),
@@ -315,3 +323,21 @@ def test_two_products_as_one_are_an_option() -> None:
     (event,) = rewrite(flow_of(text), TwoK()).missed
     assert event.text == "one product over both inputs does not pay: they would be copied"
     assert fires(TwoK(pays=True), text)
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "gains"),
+    [
+        ("conv(256, 3)", "56, 56", True),
+        ("conv(512, 3)", "14, 14", True),
+        ("conv(64, 3)", "224, 224", False),  # as many values as products
+        ("conv(128, 3)", "7, 7", False),  # as many weights
+    ],
+)
+def test_tiles_pay_by_their_costs(body: str, size: str, gains: bool) -> None:
+    channels = body[len("conv(") :].split(",")[0]
+    flow = flow_of(f"net N: [{channels}, {size}] = {body}")
+    (conv,) = (step for step in flow if step.inputs)
+    with unmeasured():  # the oracle would take seconds for these sizes
+        found = Winograd().visit(conv, flow)
+    assert isinstance(found, Fired if gains else Missed)

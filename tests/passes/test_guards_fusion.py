@@ -17,6 +17,7 @@ from cnndsl.passes.group_conv_pool import GroupConvPool
 from cnndsl.passes.ops import Affine, Chain, Link
 from cnndsl.passes.pipeline import GPU
 from cnndsl.passes.prologue import Prologue
+from cnndsl.passes.squeeze import Squeeze
 from tests.passes.guards import flow_of, rewrite
 
 
@@ -184,6 +185,7 @@ def test_a_pooling_kernel_has_no_residual(monkeypatch: pytest.MonkeyPatch) -> No
     [
         "net N: [4, H, W] = bn -> relu -> ((f: conv(8, 3)) + (s: conv(8, 1)))",
         "net N: [4, H, W] = bn -> relu @x -> conv(4, 3) -> id + x",
+        "net N: [4, H, W] = bn -> relu @x -> maxpool(3, stride=1, padding=1) -> id + x",
     ],
 )
 def test_an_activated_map_is_not_computed_twice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +233,34 @@ def test_padding_before_the_prologue_is_caught(before: str) -> None:
 def test_the_activation_of_the_prologue_has_one_reader_too() -> None:
     flow = flow_of("net N: [4, H, W] = bn @x -> relu -> conv(4, 3) + x", "norm-to-affine")
     assert not rewrite(flow, "prologue").fired
+
+
+# --- squeeze ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net N: [4, H, W] = gap -> ((f: conv(2, 1)) | (s: conv(3, 1)))",
+        "net N: [4, H, W] = gap -> flatten @x -> emit means: id -> linear(3)",
+    ],
+)
+def test_means_are_not_computed_twice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_of(text)
+    assert not rewrite(flow, "squeeze").fired
+    monkeypatch.setattr(Squeeze, "one_reader", _yes)
+    Squeeze()._sweep(flow, Trace())
+    assert sum(name.startswith("gap") for name in kernels(flow)) > 1
+
+
+def test_between_three_products_is_more_than_one_program_holds() -> None:
+    text = "net N: [4, H, W] = gap -> a: conv(3, 1) -> relu -> b: conv(2, 1) -> relu -> conv(5, 1)"
+    flow = flow_of(text, "fuse-epilogue")
+    rewrite(flow, "squeeze")
+    assert kernels(flow) == ["gap conv relu conv relu", "conv"]
+    wide = flow_of(text, "fuse-epilogue")
+    Squeeze(most=3).run(wide, Trace())
+    assert len(kernels(wide)) == 1
 
 
 # --- chains ----------------------------------------------------------------------------------

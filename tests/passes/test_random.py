@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 import torch
@@ -16,13 +16,14 @@ import torch
 from cnndsl.passes import pipeline
 from cnndsl.passes.base import Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow
+from cnndsl.passes.winograd import Winograd
 from tests.networks import random_network
 from tests.passes.hook import unmeasured
 from tests.passes.oracle import Comparison, Options
 from tests.passes.reduce import reduced, report
 from tests.programs import graph_of
 
-GRAPHS, STRUCTURAL, SUBSETS = 2_000, 1_000, 300
+GRAPHS, STRUCTURAL, SUBSETS, TILED = 2_000, 1_000, 300, 60
 PARTS = 10
 EACH = GRAPHS // PARTS
 ENDS = [pipeline.FUSION, pipeline.GPU]
@@ -58,6 +59,14 @@ def pipelines(flow: Flow) -> list[tuple[str, Flow, Trace]]:
     return found
 
 
+def tiled(flow: Flow, sizes: Mapping[str, int]) -> tuple[Flow, Trace]:
+    """The flow for one size, as engines that compile for one get it, and by Winograd's tiles."""
+    found = flow.copy()
+    pipeline.ALGEBRA.run(found)
+    found = found.at(sizes)
+    return found, Pipeline([*pipeline.ALGEBRA, Winograd(always=True)]).run(found)
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all_rewrites(part: int) -> None:
     """The same values, and the same bits wherever sums are exact."""
@@ -69,6 +78,21 @@ def test_all_rewrites(part: int) -> None:
         for names, found, _ in pipelines(flow):
             compared += _check(comparison, found, text, names, bits=seed % 2 == 1)
     assert compared >= STRUCTURAL / PARTS
+
+
+def test_tiles_at_one_size() -> None:
+    tiles = 0
+    for seed in range(TILED):
+        flow = Flow(graph_of(text := network(seed)))
+        comparison = Comparison(flow, seed)
+        for index, sizes in enumerate(comparison.sizes):
+            found, trace = tiled(flow, sizes)
+            try:
+                comparison.close(found, index)
+            except AssertionError as problem:
+                raise AssertionError(f"{problem} at {sizes}\n{text}") from None
+            tiles += sum(event.rewrite == Winograd.name for event in trace.fired)
+    assert tiles >= TILED
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -83,15 +107,17 @@ def test_rewrites_in_any_number_and_order(part: int) -> None:
         found = flow.copy()
         run(chosen, found)
         names = ", ".join(rewrite.name for rewrite in chosen)
-        _check(Comparison(flow, seed), found, text, names, bits=seed % 2 == 1)
+        thirds = Winograd.name in names  # its filters have thirds, which no float has
+        _check(Comparison(flow, seed), found, text, names, bits=seed % 2 == 1 and not thirds)
 
 
 def test_every_rewrite_fires() -> None:
     """In the first networks of the run already, so that all of it covers each many times."""
     fired: Counter[str] = Counter()
     for seed in range(GRAPHS // 3):
-        for _, _, trace in pipelines(Flow(graph_of(network(seed)))):
-            fired.update(event.rewrite for event in trace.fired)
+        flow = Flow(graph_of(network(seed)))
+        traces = [trace for _, _, trace in pipelines(flow)] + [tiled(flow, flow.sizes)[1]]
+        fired.update(event.rewrite for trace in traces for event in trace.fired)
         if set(pipeline.REWRITES) <= set(fired):
             return
     assert not set(pipeline.REWRITES) - set(fired)
@@ -164,6 +190,6 @@ def test_a_wrong_rewrite_is_reduced() -> None:
 
 
 def test_the_pipelines_are_what_is_tested() -> None:
-    """A new pipeline is added to ``ENDS``."""
+    """A new pipeline is added to ``ENDS``, or has a test of its own, as tiles have."""
     known = {id(value) for value in vars(pipeline).values() if isinstance(value, Pipeline)}
-    assert known == {id(pipeline.ALGEBRA), *map(id, ENDS)}
+    assert known == {id(pipeline.ALGEBRA), id(pipeline.TILES), *map(id, ENDS)}

@@ -81,11 +81,19 @@ def test_the_fusions_are_those_of_the_engines() -> None:
 
 
 def test_engines_that_fuse_for_themselves_are_not_spoken_for() -> None:
-    for engine in (AUTO, "onnxruntime", "openvino", "inductor"):
+    for engine in (AUTO, "onnxruntime", "onnxruntime-winograd", "openvino", "inductor"):
         found = net("resnet:ResNet18").explain(engine=engine)
         assert found.alone is None
         assert not any(name.startswith("fuse-") for name in found.counts)
         assert "run alone" not in found.text()
+
+
+def test_tiles_are_told_for_the_engine_that_has_them() -> None:
+    text = "net N: [3, H, W] = a: conv(256, 3) -> maxpool(4) -> b: conv(256, 3) -> c: conv(8, 3)"
+    found = cnndsl.loads(text).net().explain(engine="onnxruntime-winograd")
+    events = [event for event in found.events if event.rewrite == "winograd"]
+    assert [event.fired for event in events] == [True, False, False]
+    assert found.saved.macs > 0
 
 
 def test_what_a_rewrite_costs_is_not_called_saved() -> None:

@@ -1,0 +1,93 @@
+"""Winograd's tiles in onnxruntime: the same numbers, as exact, and only where they pay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cnndsl
+from cnndsl.engines.accuracy import agrees, samples
+from cnndsl.engines.base import Job
+from cnndsl.engines.choose import ENGINES
+from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.passes.base import Trace
+from cnndsl.passes.flow import Flow
+from cnndsl.passes.winograd import Winograd
+
+LARGE = "net N: [3, H, W] = conv(256, 3, stride=4) -> relu -> conv(256, 3) -> bn -> relu -> gap"
+
+
+@pytest.mark.parametrize("size", ["1, 1", "4, 9", "13, 13", "16, 14"])
+@pytest.mark.parametrize("conv", ["conv(16, 3)", "conv(5, 3, padding=(0, 2, 1, 0), bias=no)"])
+def test_tiles(conv: str, size: str) -> None:
+    """Any size and padding; a session takes several samples."""
+    net = cnndsl.loads(f"net N: [8, {size}] = pad((1, 1, 1, 1)) -> {conv} -> relu").net()
+    plain = net.compile(optimize=0)
+    flow = Flow(net.graph)
+    shape = (2, 8, *map(int, size.split(", ")))
+    job = Job(flow, plain.state_dict(), (shape,))
+    tiled = flow.copy()
+    Winograd(always=True).run(tiled, trace := Trace())
+    assert trace.fired
+    runner = OrtEngine().build(Job(tiled, job.parameters, job.shapes))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    expected = plain.double()(x.double())
+    torch.testing.assert_close(runner(x)[0].double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_module_by_tiles() -> None:
+    net = cnndsl.loads(LARGE).net()
+    module = net.compile(engine="onnxruntime-winograd").eval()
+    plain = net.compile(optimize=0).eval()
+    plain.load_state_dict(module.state_dict())
+    for size in (112, 120):  # a size is compiled for when it comes
+        x = torch.randn(1, 3, size, size)
+        with torch.inference_mode():
+            found, expected = module(x), plain.double()(x.double())
+        assert module._live.refused == ""
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_that_does_not_gain_runs_plainly() -> None:
+    module = cnndsl.loads(LARGE).net().compile(engine="onnxruntime-winograd").eval()
+    with torch.inference_mode():
+        module(torch.randn(1, 3, 16, 16))
+    told = "no convolution of this network and size gains from Winograd's tiles"
+    assert module._live.refused == told
+
+
+def test_auto_tries_them_where_they_pay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cnndsl.engines import choose
+
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+    tried: list[list[str]] = []
+    race = choose._race
+
+    def noted(job: Job, recipe: Any, choices: list[Any]) -> Any:
+        tried.append([choice.engine.name for choice in choices])
+        return race(job, recipe, choices)
+
+    monkeypatch.setattr(choose, "_race", noted)
+    for size in (112, 16):
+        module = cnndsl.loads(LARGE).net().compile(engine="auto").eval()
+        with torch.inference_mode():
+            module(torch.randn(1, 3, size, size))
+    assert ["onnxruntime-winograd" in names for names in tried] == [True, False]
+
+
+def test_they_are_judged_by_their_error() -> None:
+    """What is less exact than PyTorch by more than the slack is refused, tiles or not."""
+    net = cnndsl.loads("net N: [64, 24, 24] = conv(64, 3, bias=no)").net()
+    flow = Flow(net.graph)
+    tiled = flow.copy()
+    Winograd(always=True).run(tiled, Trace())
+    shapes = ((1, 64, 24, 24),)
+    weight = torch.randn(64, 64, 3, 3, generator=torch.Generator().manual_seed(0))
+    job = Job(flow, {"0.weight": weight}, shapes)
+    (inputs, *_) = samples(shapes, torch.float32)
+    assert agrees(ENGINES["onnxruntime"].build(job), job, inputs)
+    coarse = OrtEngine().build(Job(tiled, job.parameters, shapes))
+    assert not agrees(coarse, job, inputs)
