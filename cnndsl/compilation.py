@@ -256,7 +256,7 @@ class Compilation:
 
             network = lower(graph)
             if optimize:
-                network._live = live_for(graph, self.facts, engine, dtype)
+                network._live = live_for(network, graph, self.facts, engine, dtype)
         except ModuleNotFoundError as error:
             raise CnnError([errors.no_torch(error.name or "torch")]) from None
         return network

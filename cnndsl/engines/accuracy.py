@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp, log
+from math import inf, isfinite, log
 from statistics import fmean
 
 import torch
@@ -44,7 +44,8 @@ class Standard:
             ]
             for inputs, results in self.cases
         ]
-        return all(exp(fmean(map(log, ratios))) <= SLACK for ratios in zip(*seen, strict=True))
+        most = log(SLACK)
+        return all(fmean(map(log, ratios)) <= most for ratios in zip(*seen, strict=True))
 
 
 def samples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[list[Tensor]]:
@@ -61,7 +62,7 @@ def _ratios(found: Tensor, plain: Tensor, true: Tensor) -> Iterator[float]:
     for part in (_whole, _border) if _has_border(true) else (_whole,):
         least = floor(part(true)) / SLACK + torch.finfo(torch.float64).tiny
         mine, usual = (error(part(y), part(true)) for y in (found, plain))
-        yield max(mine, least) / (usual + least)
+        yield max(mine, least) / (usual + least) if isfinite(usual) else inf
 
 
 def _whole(y: Tensor) -> Tensor:

@@ -78,8 +78,8 @@ class _Streams:
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._process != os.getpid():  # a fork has none of its parent's threads
-            self._process = os.getpid()
             self._threads = ThreadPoolExecutor(len(self.runners) - 1)
+            self._process = os.getpid()  # last: another thread may look at it
         return self._threads
 
 

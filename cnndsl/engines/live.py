@@ -11,16 +11,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from math import isfinite
 from threading import RLock
 from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from cnndsl.engines.base import Engine, EngineError, Job, Runner, sizes_for
 from cnndsl.engines.chunks import chunked
+from cnndsl.engines.layers import Layers
 from cnndsl.engines.watch import Watch
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
@@ -57,13 +61,14 @@ class Recipe:
     """What ``compile`` decided, without a number: shared by all copies of a module.
 
     ``facts`` are what is known of sizes in eval mode; ``choose`` picks the engine for the
-    first job; ``dtype`` is that of the computation, None for that of the parameters; ``device``
-    is the kind of device that the engine computes on.
+    first job; ``layers`` are those that the text made; ``dtype`` is that of the computation, None
+    for that of the parameters; ``device`` is the kind of device that the engine computes on.
     """
 
     graph: Graph
     facts: Facts
     choose: Callable[[Job, Recipe], Choice]
+    layers: Layers
     dtype: torch.dtype | None = None
     device: str = "cpu"
     _fused: dict[str, Flow] = field(default_factory=dict)
@@ -92,10 +97,23 @@ class Recipe:
         elif engine.name in self._fused:
             return self._fused[engine.name]
         else:
-            flow = self._fused[engine.name] = self.flow.copy()
+            flow = self.flow.copy()
         if engine.fusion is not None:
             engine.fusion.run(flow)
+        if engine.dynamic:
+            self._fused[engine.name] = flow  # when it is done: copies share this
         return flow
+
+
+@dataclass
+class _Derived:
+    """What was made of a module's numbers, and the watch that was set before they were read."""
+
+    watch: Watch
+    runners: OrderedDict[object, Runner | str] = field(default_factory=OrderedDict)
+    """By shapes, or why nothing runs these."""
+    general: Runner | None = None
+    """What takes every shape that the text allows."""
 
 
 class Live:
@@ -106,8 +124,9 @@ class Live:
         self.choice: Choice | None = None
         self.refused = ""
         """Why the plain module answered last; "" if the engine did."""
-        self._watch: Watch | None = None
-        self._runners: OrderedDict[object, Runner | str] = OrderedDict()
+        self._module: ReferenceType[nn.Module] | None = None
+        self._derived: _Derived | None = None
+        self._mark: object = None
         self._building = RLock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Live:
@@ -117,79 +136,125 @@ class Live:
     def __reduce__(self) -> Any:
         return (_nothing, ())  # engines hold what no file can: a pickled module runs plainly
 
+    def of(self, module: nn.Module) -> Live:
+        """This, or a new one for a shallow copy of its module, which has the same attributes."""
+        if self._module is None:
+            self._module = ref(module)
+        return self if self._module() is module else Live(self.recipe).of(module)
+
     @property
     def engine(self) -> Engine | None:
         """What was chosen, once something was."""
         return self.choice.engine if self.choice is not None else None
 
+    @property
+    def sealed(self) -> bool:
+        """Whether nobody can have changed the module since its last forward (``Seal``)."""
+        return self._derived is not None and self._derived.watch.sealed
+
+    def doubt(self) -> None:
+        """The plain module runs, perhaps to be trained: all numbers are to be compared."""
+        self._mark = None  # what a tracer takes; the next look makes a new one
+
     def run(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
         """The results, or None if the plain module is to answer."""
-        self.refused = in_the_way(inputs, self.recipe.device)
-        if self.refused:
+        found = self._answer(module, inputs)
+        if isinstance(found, str):
+            self.refused = found
+            self.doubt()
             return None
-        if self._watch is None or self._watch.changed():
-            self._watch, self._runners = Watch(module), OrderedDict()
-        self.refused = self._watch.in_the_way() or self._misfit(inputs)
-        if self.refused:
-            return None
-        runner = self._runner(module, tuple(tuple(x.shape) for x in inputs))
+        self.refused = ""
+        return found
+
+    def _answer(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | str:
+        """The results, or why there are none."""
+        reason = in_the_way(inputs, self.recipe.device) or self._graph_is_wanted(module)
+        if reason:
+            return reason
+        derived = self._current(module)
+        reason = derived.watch.in_the_way() or self._misfit(derived.watch, inputs)
+        if reason:
+            return reason
+        runner = self._runner(derived, tuple(tuple(x.shape) for x in inputs))
         if isinstance(runner, str):
-            self.refused = runner
-            return None
-        dtype = self._parameters_dtype(inputs[0])
+            return runner
+        dtype = _dtype(derived.watch, inputs[0].dtype)
         return [y if y.dtype == dtype else y.to(dtype) for y in runner(*inputs)]
 
-    def _parameters_dtype(self, x: Tensor) -> torch.dtype:
-        assert self._watch is not None
-        return next(iter(self._watch.dtypes), x.dtype)
+    def _graph_is_wanted(self, module: nn.Module) -> str:
+        """Asked before anything is compared, as one may train in eval mode."""
+        if not torch.is_grad_enabled():
+            return ""
+        if self._derived is not None and self._derived.watch.sealed:  # and nobody is to open it
+            return GRADIENTS if self._derived.watch.trains else ""
+        held = chain(module.parameters(), module.buffers())
+        return GRADIENTS if any(t.requires_grad for t in held) else ""
 
-    def _misfit(self, inputs: Sequence[Tensor]) -> str:
+    def _current(self, module: nn.Module) -> _Derived:
+        """What belongs to the numbers as they are. A thread goes on with what it gets here:
+        another may find newer numbers meanwhile, and replace it."""
+        derived, mark = self._derived, self._mark
+        if mark is None:
+            mark = self._mark = object()
+        if derived is None or derived.watch.changed(mark):
+            derived = self._derived = _Derived(Watch(module, self.recipe.layers, mark))
+        return derived
+
+    def _misfit(self, watch: Watch, inputs: Sequence[Tensor]) -> str:
         """Dtypes and devices of which the plain module knows more than an engine."""
-        assert self._watch is not None
-        if len(self._watch.dtypes.union(x.dtype for x in inputs)) > 1:
+        if len(watch.dtypes.union(x.dtype for x in inputs)) > 1:
             return "inputs and parameters are of several dtypes"
         device = self.recipe.device
-        elsewhere = self._watch.devices.union(x.device.type for x in inputs) - {device}
+        elsewhere = watch.devices.union(x.device.type for x in inputs) - {device}
         return f"the module is not on the {_DEVICES[device]}" if elsewhere else ""
 
-    def _runner(self, module: nn.Module, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
+    def _runner(self, derived: _Derived, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
         """What runs these shapes, or why nothing does."""
+        runners = derived.runners
         with self._building:
-            choice = self.choice
-            # One runner for all shapes, unless it cuts the batch up.
-            free = choice is not None and choice.engine.dynamic and choice.chunk is None
-            key = tuple(map(len, shapes)) if free else shapes
-            if key not in self._runners:
-                self._runners[key] = self._built(module, shapes)
-            self._runners.move_to_end(key)
-            while len(self._runners) > MOST_SHAPES:
-                self._runners.popitem(last=False)
-            return self._runners[key]
+            if shapes not in runners:
+                runners[shapes] = self._built(derived, shapes)
+            runners.move_to_end(shapes)
+            while len(runners) > MOST_SHAPES:
+                runners.popitem(last=False)
+            return runners[shapes]
 
-    def _built(self, module: nn.Module, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
+    def _built(self, derived: _Derived, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
         recipe = self.recipe
         sizes = sizes_for(recipe.flow, shapes)
         if sizes is None or not recipe.facts.accepts(sizes) or not all(s[0] for s in shapes):
             return "the inputs' shapes are not what the text says"
+        if derived.general is not None:
+            return derived.general
         with torch.inference_mode(False), torch.no_grad():
-            parameters = {k: v.detach() for k, v in module.state_dict().items()}
-            dtype = recipe.dtype or self._parameters_dtype(torch.empty(0))
-            job = Job(recipe.flow, parameters, shapes, dtype)
+            numbers = {path: value.detach() for path, value in derived.watch.numbers.items()}
+            dtype = recipe.dtype or _dtype(derived.watch, torch.get_default_dtype())
+            job = Job(recipe.flow, numbers, shapes, dtype)
             try:
                 if self.choice is None:
                     self.choice = recipe.choose(job, recipe)
                 refusal = self.choice.engine.refuses(job)
                 if refusal is not None:
                     return refusal
-                return self.choice.build(replace(job, flow=recipe.fused(self.choice.engine, sizes)))
+                fused = recipe.fused(self.choice.engine, sizes)
+                runner = self.choice.build(replace(job, flow=fused))
             except EngineError as error:
                 return str(error)
+        if self.choice.engine.dynamic and self.choice.chunk is None:
+            derived.general = runner
+        return runner
+
+
+def _dtype(watch: Watch, otherwise: torch.dtype) -> torch.dtype:
+    """Of the parameters, if there are any."""
+    return next(iter(watch.dtypes), otherwise)
 
 
 def _nothing() -> None:
     return None
 
 
+GRADIENTS = "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
@@ -200,14 +265,18 @@ def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
         return "the module is being traced"
     if any(type(x) is not Tensor or x.device.type != device for x in inputs):
         return f"an input is not a plain tensor on the {_DEVICES[device]}"
+    if any(x.is_neg() for x in inputs):
+        return "an input is the negative of what is in memory"
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return "a mode of PyTorch looks at every operation"
     if torch._C._functorch.maybe_current_level() is not None:
         return "a transform of torch.func is at work"
+    if forward_ad._current_level >= 0:
+        return "gradients are wanted in forward mode"
     if torch.is_autocast_enabled(device):
         return "autocast chooses the dtypes"
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-        return "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
+        return GRADIENTS
     # Fused activations of the libraries turn NaN into 0; PyTorch's own hand it on.
     if not all(x.is_floating_point() and _is_finite(x.detach()) for x in inputs):
         return "an input holds a value that is not finite"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -60,11 +61,14 @@ def _compiled(job: Job, streams: int) -> Any:
 
 
 class _Request:
+    """One place for inputs and results: a thread waits until another has taken its own."""
+
     def __init__(self, request: Any) -> None:
-        self.request = request
+        self.request, self.turn = request, Lock()
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         arrays = {i: x.detach().float().contiguous().numpy() for i, x in enumerate(inputs)}
-        found = self.request.infer(arrays, share_inputs=True)
-        # Copies: the request writes its next results to the same memory.
-        return [torch.from_numpy(found[i].copy()) for i in range(len(found))]
+        with self.turn:
+            found = self.request.infer(arrays, share_inputs=True)
+            # Copies: the request writes its next results to the same memory.
+            return [torch.from_numpy(found[i].copy()) for i in range(len(found))]

@@ -22,7 +22,7 @@ from weakref import ReferenceType, getweakrefs
 import torch
 from torch import Tensor, nn
 
-_CONTAINERS = ("_parameters", "_buffers", "_modules")
+CONTAINERS = ("_parameters", "_buffers", "_modules")
 _TURN = RLock()
 """Whoever sets or breaks a seal; two threads may meet at one network."""
 
@@ -31,24 +31,39 @@ class Seal:
     """Closes a network until somebody looks into it."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.whole = True
+        self._closed = True
         self._state = network.__dict__
         with _TURN:
-            self._contents = {name: _opened(self._state[name]) for name in _CONTAINERS}
-            self._state.update({name: _Sealed(self, name) for name in _CONTAINERS})
+            self.contents = {name: _opened(self._state[name]) for name in CONTAINERS}
+            self._doors = {name: _Sealed(self, name) for name in CONTAINERS}
+            self._state.update(self._doors)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody opened it, or put containers of his own in its place."""
+        state, doors = self._state, self._doors
+        return (
+            self._closed
+            and state["_modules"] is doors["_modules"]
+            and state["_parameters"] is doors["_parameters"]
+            and state["_buffers"] is doors["_buffers"]
+        )
 
     def open(self) -> dict[str, dict[str, Any]]:
         """The true containers; from now on the network has them again."""
         with _TURN:
-            if self.whole:
-                self._state.update(self._contents)
-                self.whole = False
-        return self._contents
+            if self._closed:
+                self._closed = False
+                for name, door in self._doors.items():
+                    if self._state[name] is door:
+                        self._state[name] = self.contents[name]
+                self._doors = {}  # they hold this, and this the containers
+        return self.contents
 
     def is_tight(self, parts: list[nn.Module], held: Sequence[Iterable[object]]) -> bool:
         """Whether nobody holds one of the ``parts`` below the network, or of what they consist of,
         but they each other and the lists ``held``, which hold the parts too."""
-        own = self._contents.values()
+        own = self.contents.values()
         return (
             hasattr(sys, "getrefcount")
             and hasattr(torch._C, "_storage_Use_Count")
@@ -70,6 +85,11 @@ class _Sealed(dict[str, Any]):
 def _opened(container: dict[str, Any]) -> dict[str, Any]:
     """The container itself, if another seal stands in its place."""
     return container.seal.open()[container.name] if isinstance(container, _Sealed) else container
+
+
+def contents(container: dict[str, Any]) -> dict[str, Any]:
+    """The container that stands there, or behind a seal; nothing is opened."""
+    return container.seal.contents[container.name] if isinstance(container, _Sealed) else container
 
 
 def _opening(method: str) -> Callable[..., Any]:
@@ -136,6 +156,8 @@ def _are_known(groups: Sequence[list[Any]], holders: Iterable[Iterable[object]])
 
 def _is_foreign(reference: ReferenceType[Any]) -> bool:
     """Whether a weak reference may lead somebody here; ``torch.compile`` numbers all modules."""
+    if not issubclass(type(reference), ReferenceType):  # a proxy: asked, it answers as its object
+        return True
     home = getattr(reference.__callback__, "__module__", None) or ""
     return not home.startswith("torch._dynamo.")
 

@@ -47,8 +47,9 @@ class TritonEngine(Engine):
         return "cpu" if is_interpreted() else "cuda"
 
     def absent(self) -> str | None:
-        if find_spec("triton") is None:
-            return "triton is not installed: pip install triton (there are builds for Linux)"
+        reason = missing()
+        if reason is not None:
+            return reason
         if is_interpreted() or torch.cuda.is_available():
             return None
         return "there is no GPU here (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly)"
@@ -64,6 +65,13 @@ class TritonEngine(Engine):
         from cnndsl.kernels.plan.launches import graphed
 
         return graphed(job)
+
+
+def missing() -> str | None:
+    """Why there is no Triton; None if there is."""
+    if find_spec("triton") is None:
+        return "triton is not installed: pip install triton (there are builds for Linux)"
+    return None
 
 
 def is_interpreted() -> bool:
@@ -192,6 +200,7 @@ class OnKernel:
 class OnTorch:
     """A part that PyTorch computes."""
 
+    problem: Problem
     function: Function
     slots: tuple[int, ...]
 
@@ -233,7 +242,7 @@ def _part(cut: Segment, weights: Mapping[str, Tensor], target: int) -> Part:
         config = kernel.configs(problem, target)[0]
         return OnKernel(kernel, config, problem, kernel.pack(problem, weights), cut.slots)
     rounded = {name: w.to(problem.dtype) for name, w in weights.items()}
-    return OnTorch(function_of(problem.chain, problem.inputs, rounded), cut.slots)
+    return OnTorch(problem, function_of(problem.chain, problem.inputs, rounded), cut.slots)
 
 
 def _stored(weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -63,6 +63,15 @@ def test_a_folder_that_others_write_to_is_not_used(place: Path, mode: int) -> No
     assert not memory.remember(KEY, VALUE)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="owners are POSIX's")
+def test_a_folder_of_another_user_is_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.remember(KEY, VALUE)
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    assert memory.recall(KEY) is None
+    assert not memory.remember(KEY, VALUE)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
 def test_a_link_is_not_followed(place: Path, tmp_path: Path) -> None:
     real = tmp_path / "elsewhere"

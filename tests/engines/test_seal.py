@@ -30,28 +30,28 @@ def run(fast: Any, times: int = 13) -> None:
 def sealed() -> tuple[Any, Any]:
     fast, plain = pair()
     run(fast, 5)
-    assert fast._live._watch.sealed
+    assert fast._live.sealed
     return fast, plain
 
 
 def test_the_seal_is_set_when_nothing_happens() -> None:
     fast, _ = pair()
     run(fast, 1)
-    assert not fast._live._watch.sealed
+    assert not fast._live.sealed
     run(fast, 4)
-    watching = fast._live._watch
-    assert watching.sealed
+    derived = fast._live._derived
+    assert fast._live.sealed
     run(fast)
-    assert watching.sealed and fast._live._watch is watching
+    assert fast._live.sealed and fast._live._derived is derived
 
 
 def test_the_seal_is_set_again() -> None:
     fast, _ = sealed()
     for _ in range(3):
         assert fast.fc.weight.shape == (5, 8)
-        assert not fast._live._watch.sealed
+        assert not fast._live.sealed
         run(fast, 25)
-        assert fast._live._watch.sealed
+        assert fast._live.sealed
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
@@ -94,6 +94,16 @@ def test_gradients_are_those_of_the_plain_module() -> None:
     assert fast.fc.weight.grad is not None
 
 
+def test_a_frozen_network_needs_no_mode() -> None:
+    fast, _ = pair()
+    fast.requires_grad_(False)
+    run(fast, 5)
+    fast(picture())
+    assert fast._live.sealed and fast._live.refused == ""
+    fast.fc.requires_grad_(True)
+    assert fast(picture()).out.requires_grad
+
+
 HOLDERS: dict[str, Callable[[Any], Any]] = {
     "parameter": lambda m: m.fc.weight,
     "buffer": lambda m: m.body.bn.running_mean,
@@ -115,6 +125,7 @@ HOLDERS: dict[str, Callable[[Any], Any]] = {
     "optimiser": lambda m: torch.optim.SGD(m.parameters(), lr=0.1),
     "weak reference": lambda m: weakref.ref(m.fc.weight),
     "weak reference to a layer": lambda m: weakref.ref(m.fc),
+    "proxy of a layer": lambda m: weakref.proxy(m.fc),
     "graph": lambda m: m.train()(picture()).out,
     "node of a graph": lambda m: (m.fc.weight + 0).grad_fn.next_functions[0][0],
     "another attribute": lambda m: setattr(m.stem.bn, "friend", [m.fc]),
@@ -130,8 +141,9 @@ def test_who_holds_a_part_keeps_the_seal_off(name: str, before: bool) -> None:
     fast, plain = pair() if before else sealed()
     held = HOLDERS[name](fast)
     fast.eval()
+    assert len(fast)  # opens it, as a container held of a sealed network does when it is read
     run(fast)
-    assert not fast._live._watch.sealed
+    assert not fast._live.sealed
     if isinstance(held, torch.Tensor) and held.is_leaf:
         with torch.no_grad():
             held.view(-1)[0] += 3
@@ -141,10 +153,10 @@ def test_who_holds_a_part_keeps_the_seal_off(name: str, before: bool) -> None:
 def test_writes_to_the_memory_itself_are_seen() -> None:
     """As another process makes them to shared memory: nothing of the network is opened."""
     fast, plain = pair()
-    address, size = fast.fc.weight.data_ptr(), fast.fc.weight.nbytes
+    memory = (ctypes.c_float * 40).from_address(fast.fc.weight.data_ptr())
     run(fast)
-    assert fast._live._watch.sealed
-    ctypes.memset(address, 0x3F, size)
+    assert fast._live.sealed
+    memory[:] = [2 * number for number in memory]
     with torch.no_grad():
         found = fast(picture()).out
     plain.load_state_dict(fast.state_dict())
@@ -152,12 +164,21 @@ def test_writes_to_the_memory_itself_are_seen() -> None:
         torch.testing.assert_close(found, plain(picture()).out, rtol=1e-5, atol=1e-5)
 
 
+def test_a_mode_that_is_set_again_opens_nothing() -> None:
+    """As who calls ``eval`` before every forward."""
+    fast, _ = sealed()
+    assert fast.eval() is fast
+    assert fast._live.sealed
+    fast.train()
+    assert fast.fc.training and not fast._live.sealed
+
+
 def test_what_was_let_go_no_longer_matters() -> None:
     fast, _ = pair()
     for name in ("parameter", "state_dict", "view", "container"):
         HOLDERS[name](fast)
     run(fast)
-    assert fast._live._watch.sealed
+    assert fast._live.sealed
 
 
 def test_every_access_opens() -> None:
@@ -215,9 +236,9 @@ def test_threads_at_one_network() -> None:
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(work, number) for number in range(3)]:
             future.result()
-    assert type(fast._modules) is dict
+    assert len(fast._modules) == 6 and type(fast._modules) is dict
     run(fast, 200)
-    assert fast._live._watch.sealed
+    assert fast._live.sealed
 
 
 def test_contents_come_through() -> None:
@@ -282,7 +303,7 @@ def test_what_another_thread_does_while_the_seal_is_set(
 
     monkeypatch.setattr(Seal, "__init__", meanwhile)
     run(fast, 4)
-    assert not fast._live._watch.sealed
+    assert not fast._live.sealed
     run(fast, 1)
     if act == "trains":
         assert "training" in fast._live.refused
@@ -302,7 +323,7 @@ def test_who_looks_while_references_are_counted_opens(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Seal, "is_tight", counted)
     run(fast)
-    assert held and not fast._live._watch.sealed
+    assert held and not fast._live.sealed
 
 
 def test_looks_for_a_seal_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +337,7 @@ def test_looks_for_a_seal_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_networks_without_numbers() -> None:
     fast = cnndsl.loads("net N: [3, H, W] = relu -> gap").net().compile().eval()
     run(fast)
-    assert fast._live._watch.sealed and fast._live.refused == ""
+    assert fast._live.sealed and fast._live.refused == ""
 
 
 def test_a_sealed_network_is_let_go() -> None:

@@ -14,10 +14,10 @@ from torch.fx.experimental import _config as tracing
 
 from cnndsl.backends.torch.mark import MARK, SCHEMA
 from cnndsl.backends.torch.module import Block, Network
-from cnndsl.backends.torch.traceable import traceable
 from cnndsl.backends.torch.trial import named_outputs
 from cnndsl.engines.base import Job
 from cnndsl.engines.inductor_engine import FlowModule
+from cnndsl.engines.traceable import traceable
 
 BATCH = "batch"
 Dims = Sequence[Mapping[int, Any]]
@@ -40,6 +40,20 @@ class _Rewritten(FlowModule):
     names: tuple[str, ...] = ()
 
 
+class _Chained(nn.Module):
+    """The same with operators ``cnndsl::chain`` for what a kernel takes."""
+
+    def __init__(self, job: Job) -> None:
+        from cnndsl.kernels.module import Lowered  # triton, which not every system has
+
+        super().__init__()
+        self.names = tuple(output.name for output in job.flow.outputs)
+        self.chains = Lowered(job)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return _single(dict(zip(self.names, self.chains(*inputs), strict=True)))
+
+
 def _single(outputs: Mapping[str, Tensor]) -> Any:
     return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
@@ -49,7 +63,8 @@ def export(
 ) -> ExportedProgram:
     """The eval-mode program. Names in its ``state_dict`` are the network's own.
 
-    ``dims`` by default: any batch, the other sizes as those of ``inputs``.
+    ``dims`` by default: any batch, the other sizes as those of ``inputs``. Where they do not free
+    the batch, it is that of ``inputs``.
     """
     twin = traceable(network)
     assert isinstance(twin, Network)
@@ -111,12 +126,29 @@ def export_flow(
     return _traced(traceable(module).eval(), inputs, dims)
 
 
+def export_chains(
+    job: Job, inputs: Mapping[str, Tensor], dims: Dims | None = None
+) -> ExportedProgram:
+    """The same with operators of ours in it; ``job.flow`` has the fusion of the triton engine.
+
+    To load it, ``cnndsl.kernels.library`` has to be imported before.
+    """
+    module = _Chained(job)
+    for weight in (*module.parameters(), *module.buffers()):
+        # Not part of a larger tensor, which would be saved as a whole.
+        weight.data = weight.data.clone(memory_format=torch.contiguous_format)
+    return _traced(traceable(module).eval(), inputs, dims)
+
+
 def _traced(module: nn.Module, inputs: Mapping[str, Tensor], dims: Dims | None) -> ExportedProgram:
-    # A batch of one would be taken for a constant.
-    examples = tuple(torch.cat([x[:1], x[:1]]) for x in inputs.values())
     if dims is None:
         batch = torch.export.Dim(BATCH, min=1)
-        dims = [{0: batch} for _ in examples]
+        dims = [{0: batch} for _ in inputs]
+    # A batch of one would be taken for a constant.
+    examples = tuple(
+        torch.cat([x[:1], x[:1]]) if 0 in free else x
+        for x, free in zip(inputs.values(), dims, strict=True)
+    )
     sizes = {"inputs": tuple(dict(given) for given in dims)}
     # Else the program would refuse sizes at which some inner size is 0 or 1.
     with tracing.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]

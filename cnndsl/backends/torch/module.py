@@ -139,13 +139,26 @@ class Network(Block):
 
     def _optimized(self, inputs: tuple[Tensor, ...]) -> list[Any] | None:
         """What the engine makes of it in eval mode; None where the plain layers have to run."""
-        if self._live is None or self.training or len(inputs) != len(self._input_names):
+        live = self._live
+        if live is None or self.training or len(inputs) != len(self._input_names):
             return None
-        found = self._live.run(self, inputs)
+        own = live.of(self)
+        if own is not live:
+            self.__dict__["_live"] = live = own
+        found = live.run(self, inputs)
         if found is None:
             return None
         values = iter(found)  # without the heads that are emitted in training
         return [next(values) if kept else None for kept in self._in_eval]
+
+    def train(self, mode: bool = True) -> Network:
+        """As of any module, but that a sealed one, whose parts are all in eval mode, stays so."""
+        live = self._live
+        if live is not None and mode is not self.training:
+            live.doubt()  # what is switched is trained, perhaps by parts
+        elif live is not None and not mode and live.sealed and live.of(self) is live:
+            return self
+        return super().train(mode)
 
     def _in_order(self, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> tuple[Any, ...]:
         rest = self._input_names[len(inputs) :]

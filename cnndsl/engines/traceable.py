@@ -25,10 +25,15 @@ def traceable(module: nn.Module) -> nn.Module:
     shared: dict[int, Any] = {id(t): t for t in (*module.parameters(), *module.buffers())}
     twin = copy.deepcopy(module, shared)
     for path, layer in list(twin.named_modules()):
-        for kind, form in _FORMS:
-            if type(layer) is kind and path:
-                twin.set_submodule(path, form(layer))
+        form = traceable_layer(layer)
+        if form is not layer and path:
+            twin.set_submodule(path, form)
     return twin
+
+
+def traceable_layer(layer: nn.Module) -> nn.Module:
+    """One layer's form that never asks, with its parameters; most are such themselves."""
+    return next((form(layer) for kind, form in _FORMS if type(layer) is kind), layer)
 
 
 class _Whole(nn.Module):

@@ -1,0 +1,81 @@
+"""What `auto` chooses by, and what it does where nothing can be chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cnndsl
+from cnndsl.engines import choose, memory
+from cnndsl.engines.base import Job
+from cnndsl.engines.choose import ENGINES
+from cnndsl.engines.chunks import sizes_for_batch
+from cnndsl.passes.flow import Flow
+from cnndsl.passes.ops import Chain
+from cnndsl.passes.pipeline import FUSION
+
+TEXT = "net N: [1, H, W] = c: conv(1, 1) -> n: bn(eps=0)"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("weight", "variance", "x"),
+    [(1e30, 1e-30, 1e-25), (float("nan"), 1.0, 1.0), (3e38, 1e38, 1e-3), (3e38, 1e-3, 1e3)],
+    ids=["folding overflows", "not a number", "large", "the plain module overflows"],
+)
+def test_numbers_that_no_engine_takes(weight: float, variance: float, x: float) -> None:
+    net = cnndsl.loads(TEXT).net()
+    fast, plain = net.compile(engine="auto").eval(), net.compile(optimize=0).eval()
+    inputs = torch.full((1, 1, 4, 4), x)
+    with torch.no_grad():
+        fast.c.weight.fill_(weight), fast.n.running_var.fill_(variance)
+        plain.load_state_dict(fast.state_dict())
+        torch.testing.assert_close(fast(inputs), plain(inputs), equal_nan=True)
+        fast.c.weight.fill_(2), fast.n.running_var.fill_(1)  # nothing was decided for good
+        plain.load_state_dict(fast.state_dict())
+        torch.testing.assert_close(fast(inputs), plain(inputs))
+    assert fast._live.refused == ""
+
+
+def test_a_choice_is_remembered_for_this_case_alone() -> None:
+    def key(text: str = TEXT, **given: Any) -> str:
+        flow = Flow(cnndsl.loads(text).net().graph)
+        job = replace(Job(flow, {}, ((1, 1, 4, 4),)), **given)
+        return memory._digest(choose._key(job, [ENGINES["torch"]]))
+
+    others = [
+        key(TEXT.replace("eps=0", "eps=1")),
+        key(shapes=((2, 1, 4, 4),)),
+        key(dtype=torch.bfloat16),
+    ]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    others.append(key())
+    torch.set_num_threads(threads)
+    assert len({key(), *others}) == 1 + len(others) and key() == key()
+
+
+def test_only_what_can_be_chosen_is_remembered() -> None:
+    there = [ENGINES["torch"]]
+    assert choose._known({"engine": "torch", "chunk": 4}, there) is not None
+    for entry in ({"engine": "other"}, {"engine": "torch", "chunk": 3}, {"chunk": 4}, None):
+        assert choose._known(entry, there) is None
+
+
+def test_an_operator_within_a_chain_may_look_across_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = Flow(cnndsl.loads("net N: [3, H, W] = conv(4, 3) -> relu").net().graph)
+    FUSION.run(flow)
+    (chain,) = (step.op for step in flow if isinstance(step.op, Chain))
+    assert sizes_for_batch(flow, 8) == (1, 4)
+    monkeypatch.setattr(type(chain.links[1].op), "__module__", "elsewhere.ops")
+    assert sizes_for_batch(flow, 8) == ()
