@@ -76,6 +76,10 @@ class Kernel(ABC):
         """What it moves to and from memory at least, in bytes."""
         return problem.bytes
 
+    def reads(self, problem: Problem, config: Config) -> int:
+        """What its programs read and write, what several of them read again and again."""
+        return self.bytes(problem, config)
+
     def flops(self, problem: Problem, config: Config) -> int:
         """What it computes, a multiply-accumulate as two."""
         return 2 * problem.macs

@@ -20,7 +20,7 @@ from cnndsl.kernels.epilogue import Epilogue
 from cnndsl.kernels.operands import epilogue_of, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
-from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips
 from cnndsl.kernels.window import filters_of, window_of
 
 
@@ -85,8 +85,7 @@ class Depthwise(Kernel):
         return epilogue if isinstance(epilogue, str) else None
 
     def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
-        filters = extents(problem.output)[0]
-        return [c for c in CONFIGS if c["BC"] < 2 * filters] or [CONFIGS[-1]]
+        return strips(extents(problem.output)[0])
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``[taps, filters]``, so that a tap's numbers lie beside each other."""
@@ -108,12 +107,3 @@ class Depthwise(Kernel):
         }  # fmt: skip
         grid = (triton.cdiv(pixels, config["BM"]) * triton.cdiv(filters, config["BC"]),)
         return [Launch(convolve_depthwise, grid, arguments, config)]
-
-
-CONFIGS = [
-    Config.of(4, 1, BM=32, BC=64),
-    Config.of(4, 1, BM=16, BC=128),
-    Config.of(4, 1, BM=64, BC=32),
-    Config.of(4, 1, BM=128, BC=16),
-]
-"""Each thread holds 16 sums; with more, the loads in flight no longer hide the latency."""

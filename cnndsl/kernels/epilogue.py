@@ -27,7 +27,7 @@ from cnndsl.ops.base import Op
 from cnndsl.ops.merge import Add, Mul
 from cnndsl.ops.regular import LEARNED, Scale
 from cnndsl.passes.kinds import ACTIVATIONS
-from cnndsl.passes.ops import RUNNING, Affine, Link
+from cnndsl.passes.ops import RUNNING, Affine
 
 # --- from links to a text ---------------------------------------------------------------------
 
@@ -56,9 +56,7 @@ class Epilogue:
             made.by_row("shift", bias)
         for index in range(first, len(problem.links)):
             made.link(index)
-        if made.problems:
-            return made.problems[0]
-        return Epilogue("|".join(made.words), tuple(made.sources), made.residual, made.gate)
+        return made.problems[0] if made.problems else made.epilogue
 
     @staticmethod
     def before(problem: Problem, last: int) -> Epilogue | str:
@@ -66,9 +64,15 @@ class Epilogue:
         made = _Writer(problem)
         for index in range(last):
             made.point(index)
-        if made.problems:
-            return made.problems[0]
-        return Epilogue("|".join(made.words), tuple(made.sources))
+        return made.problems[0] if made.problems else made.epilogue
+
+    @staticmethod
+    def over(problem: Problem, start: int) -> Epilogue | str:
+        """All links, of a running value that begins as input ``start``."""
+        made = _Writer(problem, start)
+        for index in range(len(problem.links)):
+            made.link(index)
+        return made.problems[0] if made.problems else made.epilogue
 
     def rows(self, weights: Mapping[str, Tensor], channels: int) -> Tensor | None:
         """``[rows, channels]`` in float32; None if there are none."""
@@ -82,30 +86,45 @@ class Epilogue:
 
 @dataclass
 class _Writer:
+    """``start``: the input that the running value is before the first link."""
+
     problem: Problem
+    start: int = 0
     words: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     residual: int | None = None
     gate: int | None = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def epilogue(self) -> Epilogue:
+        return Epilogue("|".join(self.words), tuple(self.sources), self.residual, self.gate)
+
     def link(self, index: int) -> None:
-        link = self.problem.links[index]
-        if self.problem.results[index] != self.problem.results[index - 1]:
-            self.problems.append(f"`{link.op.name}` changes the size")
-        elif isinstance(link.op, Add | Mul):
-            self._join(link)
+        problem, op = self.problem, self.problem.links[index].op
+        before = problem.results[index - 1] if index else problem.inputs[self.start]
+        if problem.results[index] != before:
+            self.problems.append(f"`{op.name}` changes the size")
+        elif isinstance(op, Add | Mul):
+            self._join(op, self._slots(index))
         else:
             self.point(index)
+
+    def _slots(self, index: int) -> tuple[int, ...]:
+        """What the link reads; the first one reads the input that the value begins as."""
+        slots = list(self.problem.links[index].slots)
+        if index == 0 and self.start in slots:
+            slots[slots.index(self.start)] = RUNNING
+        return tuple(slots)
 
     def by_row(self, word: str, source: str) -> None:
         self.words.append(f"{word} {len(self.sources)}")
         self.sources.append(source)
 
     def point(self, index: int) -> None:
-        """A link that looks at one value at a time: the running one, or input 0 at first."""
-        op, slots = self.problem.links[index].op, self.problem.links[index].slots
-        if slots != ((RUNNING,) if index else (0,)):
+        """A link that looks at one value at a time."""
+        op = self.problem.links[index].op
+        if self._slots(index) != (RUNNING,):
             self.problems.append(f"`{op.name}` reads more than the kernel does")
         elif isinstance(op, Affine):
             self.by_row("scale", f"{index}.weight")
@@ -121,11 +140,11 @@ class _Writer:
         else:
             self.problems.append(f"`{op.name}` does not look at one value at a time")
 
-    def _join(self, link: Link) -> None:
-        others = [slot for slot in link.slots if slot != RUNNING]
-        if len(link.slots) != 2 or len(others) != 1:
-            self.problems.append(f"`{link.op.name}` of {len(others)} other values")
-        elif isinstance(link.op, Add):
+    def _join(self, op: Op, slots: tuple[int, ...]) -> None:
+        others = [slot for slot in slots if slot != RUNNING]
+        if len(slots) != 2 or len(others) != 1:
+            self.problems.append(f"`{op.name}` of {len(others)} other values")
+        elif isinstance(op, Add):
             self._residual(others[0])
         else:
             self._gate(others[0])

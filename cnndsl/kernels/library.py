@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.library import triton_op, wrap_triton
 from torch.utils._python_dispatch import _disable_current_modes
 
+from cnndsl.engines.traceable import traceable_layer
 from cnndsl.graph.cost import shape
 from cnndsl.kernels.base import Launch, Operands
 from cnndsl.kernels.problem import Problem
@@ -31,23 +32,39 @@ WITHOUT_GPU = 80
 
 @triton_op("cnndsl::chain", mutates_args={})
 def chain(inputs: Sequence[Tensor], weights: Sequence[Tensor], problem: str) -> Tensor:
-    """The result of a problem that ``spelling.spelled`` wrote, channels last.
+    """The result of a problem that ``spelling.spelled`` wrote; on a GPU channels last.
 
-    ``inputs``: ``[N, C, H, W]`` or ``[N, C]``, one for each of the problem's; ``weights``: in the
-    order of ``weight_names``, not packed.
+    ``inputs``: ``[N, C, H, W]`` or ``[N, C]``, one for each of the problem's, of any batch and
+    size: those in the text are the ones it was written at. ``weights``: in the order of
+    ``weight_names``, not packed.
     """
-    known = read(problem)
+    known = _at_hand(problem, inputs)
     named = dict(zip(weight_names(known), weights, strict=True))
-    if inputs[0].device.type == "cpu":
-        # A clone: an operator must not return what it was given.
-        return evaluate(known, inputs, named).clone(memory_format=_layout(known))
-    size, layout = (known.batch, *shape(known.output)), _layout(known)
-    device = inputs[0].device
-    out = torch.empty(size, dtype=known.dtype, device=device, memory_format=layout)
-    for function, grid, arguments, config in _launches(known, inputs, named, out):
+    launches, layout = None, torch.contiguous_format
+    if inputs[0].device.type != "cpu":
+        layout = _layout(known)
+        size, device = (known.batch, *shape(known.output)), inputs[0].device
+        out = torch.empty(size, dtype=known.dtype, device=device, memory_format=layout)
+        launches = _launches(known, inputs, named, out)
+    if launches is None:
+        # A clone: an operator must not return what it was given. Not channels last on a CPU: a
+        # trace for all sizes would ask which of them are 1, where PyTorch takes other paths.
+        return evaluate(known, inputs, named).clone(memory_format=layout)
+    for function, grid, arguments, config in launches:
         wrapped = wrap_triton(function)
         wrapped[grid](**arguments, num_warps=config.warps, num_stages=config.stages)
     return out
+
+
+def _at_hand(problem: str, inputs: Sequence[Tensor]) -> Problem:
+    """The problem at the sizes of its inputs."""
+    known = read(problem)
+    shapes = [tuple(x.shape) for x in inputs]
+    if all(isinstance(size, int) for shape in shapes for size in shape):
+        return known.at(shapes)
+    if inputs[0].device.type == "cpu":
+        return known  # one trace for all sizes: the operators of PyTorch ask for none
+    return known.at([tuple(map(int, shape)) for shape in shapes])  # a trace for these alone
 
 
 def weight_names(problem: Problem) -> list[str]:
@@ -62,8 +79,9 @@ def _layout(problem: Problem) -> torch.memory_format:
 
 def _launches(
     problem: Problem, inputs: Sequence[Tensor], weights: Mapping[str, Tensor], out: Tensor
-) -> Sequence[Launch]:
-    """Those of the first kernel that reads plain pointers: tracing drops host descriptors."""
+) -> Sequence[Launch] | None:
+    """Those of the first kernel that reads plain pointers, as tracing drops host descriptors; None
+    where no kernel takes the problem at these sizes."""
     from cnndsl.kernels.table import taking  # triton, which a CPU does without
 
     for kernel in taking(problem, _capability()):
@@ -72,7 +90,7 @@ def _launches(
         launches = kernel.launches(problem, config, operands)
         if not any(hasattr(v, "block_shape") for launch in launches for v in launch[2].values()):
             return launches
-    raise NotImplementedError(f"no kernel takes {problem}")
+    return None
 
 
 def _capability() -> int:
@@ -114,7 +132,7 @@ def _made(op: Op, types: tuple[Type, ...]) -> Callable[..., Tensor]:
     being made."""
     with _disable_current_modes(), torch.device("meta"):
         made = op.torch(*types)
-    return made.eval() if isinstance(made, nn.Module) else made
+    return traceable_layer(made).eval() if isinstance(made, nn.Module) else made
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -125,7 +143,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[list[Tensor], list[Tensor], None]:
     """By PyTorch's own operators, so that what traces the forward traces the backward too."""
-    known, names, count = read(ctx.problem), weight_names(read(ctx.problem)), ctx.count
+    count = ctx.count
+    known = _at_hand(ctx.problem, ctx.saved_tensors[:count])
+    names = weight_names(known)
 
     def forward(*given: Tensor) -> Tensor:
         named = dict(zip(names, given[count:], strict=True))

@@ -20,14 +20,15 @@ from cnndsl.kernels.segments import Segment, segments
 from cnndsl.kernels.spelling import spelled
 from cnndsl.kernels.table import taking
 from cnndsl.passes.flow import Step
-from cnndsl.passes.ops import RUNNING
+from cnndsl.passes.ops import RUNNING, weights_of_link
 
 
 class Lowered(nn.Module):
     """``forward`` takes one tensor per input of the flow and returns its results as a tuple.
 
-    The shapes are the job's. Weights are buffers, evaluated and rounded once; not packed, which
-    is left to whoever compiles it. Raises EngineError where a weight is not finite.
+    Kernels are chosen at the job's shapes; other shapes run too. Weights are evaluated and rounded
+    once; not packed, which is left to whoever compiles it. Raises EngineError where a weight is
+    not finite.
     """
 
     def __init__(self, job: Job) -> None:
@@ -95,11 +96,14 @@ class _Chain(nn.Module):
 
 
 class _Plain(nn.Module):
-    """One problem by PyTorch's own operators."""
+    """A problem of one link, as all are that no kernel takes, by PyTorch's own operator."""
 
     def __init__(self, problem: Problem, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.function = function_of(problem.chain, problem.inputs, weights)
+        (link,), (types,) = problem.links, problem.operands
+        self.slots = link.slots
+        # A layer is a submodule: its weights are seen, and a tracer's twin may exchange it.
+        self.function = function_of(link.op, types, weights_of_link(weights, 0))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
+        return self.function(*(inputs[slot] for slot in self.slots))

@@ -28,14 +28,31 @@ def epilogue_of(problem: Problem, first: int) -> Epilogue:
     return epilogue
 
 
+def prologue_of(problem: Problem, last: int) -> Epilogue:
+    """That of the links before ``last``, which a kernel has found to be one."""
+    before = Epilogue.before(problem, last)
+    assert isinstance(before, Epilogue), before
+    return before
+
+
+def pack_before(problem: Problem, last: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``before``: the numbers by channel of the links before ``last``, a prologue, if any."""
+    rows = prologue_of(problem, last).rows(weights, extents(problem.inputs[0])[0])
+    return {} if rows is None else {"before": rows}
+
+
+def pack_behind(problem: Problem, index: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``rows``: those of what follows link ``index``, and of its bias, if any."""
+    rows = epilogue_of(problem, index + 1).rows(weights, extents(problem.results[index])[0])
+    return {} if rows is None else {"rows": rows}
+
+
 def pack_with_rows(
     problem: Problem, index: int, weights: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """``filters`` of the convolution that is link ``index``, and ``rows`` of what follows it."""
     packed = {"filters": pack_filters(the_window(problem, index), weights, index)}
-    channels = extents(problem.results[index])[0]
-    rows = epilogue_of(problem, index + 1).rows(weights, channels)
-    return packed if rows is None else packed | {"rows": rows}
+    return packed | pack_behind(problem, index, weights)
 
 
 def epilogue_arguments(epilogue: Epilogue, operands: Operands) -> dict[str, Any]:

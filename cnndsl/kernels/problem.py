@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -37,6 +37,11 @@ class Problem:
         """What this step computes at these sizes."""
         types = tuple(concrete(source.type, sizes) for source in step.inputs)
         return Problem(as_chain(step.op, len(types)), types, batch, dtype)
+
+    def at(self, shapes: Sequence[Sequence[int]]) -> Problem:
+        """The same chain on inputs of these shapes, batch first."""
+        inputs = tuple(FeatureMap(*s[1:]) if len(s) == 4 else Vector(*s[1:]) for s in shapes)
+        return replace(self, inputs=inputs, batch=shapes[0][0])
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -28,7 +28,14 @@ from cnndsl.kernels import boxes
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue, finish
 from cnndsl.kernels.layout import is_wide
-from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, pack_with_rows, the_window
+from cnndsl.kernels.operands import (
+    epilogue_arguments,
+    epilogue_of,
+    pack_before,
+    pack_with_rows,
+    prologue_of,
+    the_window,
+)
 from cnndsl.kernels.parts import Parts, best_first, traffic
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import corner, finish_tile, pixels_of, put_boxes, put_rows
@@ -127,9 +134,7 @@ class Activated(Kernel):
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         index = _convolution(problem)
-        rows = _prologue(problem).rows(weights, extents(problem.inputs[0])[0])
-        packed = pack_with_rows(problem, index, weights)
-        return packed if rows is None else packed | {"before": rows}
+        return pack_with_rows(problem, index, weights) | pack_before(problem, index, weights)
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         if operands.out.numel() == 0:
@@ -139,7 +144,8 @@ class Activated(Kernel):
         parts = Parts.cut(size, call.filters, split, operands.out.device)
         sums = None if parts is None else parts.sums
         arguments = self._arguments(call, config, operands, sums)
-        arguments |= {"PROLOGUE": _prologue(problem).text, "SPLIT": split}
+        before = prologue_of(problem, _convolution(problem))
+        arguments |= {"PROLOGUE": before.text, "SPLIT": split}
         product = Launch(convolve_activated, (call.tiles(config), split), arguments, config)
         if parts is None:
             return [product]
@@ -215,6 +221,8 @@ SHAPES = [
     _shape(4, 4, 32, 128, 64),
     _shape(4, 4, 128, 128, 32),
     _shape(4, 4, 64, 64, 64),
+    _shape(4, 4, 32, 64, 64),
+    _shape(4, 4, 16, 64, 64),
     _shape(4, 4, 32, 128, 32),
     _shape(4, 4, 16, 64, 16),
     _shape(8, 4, 128, 128, 64),
@@ -227,12 +235,6 @@ def _convolution(problem: Problem) -> int:
     """The number of the first link that is one; 0 if there is none."""
     indices = range(len(problem.links))
     return next((index for index in indices if window_of(problem, index)), 0)
-
-
-def _prologue(problem: Problem) -> Epilogue:
-    before = Epilogue.before(problem, _convolution(problem))
-    assert isinstance(before, Epilogue), before
-    return before
 
 
 def _constants(window: Window) -> dict[str, Any]:

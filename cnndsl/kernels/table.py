@@ -7,10 +7,16 @@ from cnndsl.kernels.conv import Convolution
 from cnndsl.kernels.conv_tma import BoxConvolution
 from cnndsl.kernels.depthwise import Depthwise
 from cnndsl.kernels.depthwise_pointwise import DepthwisePointwise
+from cnndsl.kernels.elementwise import Elementwise
 from cnndsl.kernels.gemm import Gemm
+from cnndsl.kernels.global_pool import GlobalPool
 from cnndsl.kernels.grouped import Grouped
+from cnndsl.kernels.lrn import ResponseNorm
+from cnndsl.kernels.pool import Pool
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.prologue import Activated
+from cnndsl.kernels.softmax import ExponentNorm
+from cnndsl.kernels.squeeze import Squeeze
 from cnndsl.kernels.stem import Stem
 
 KERNELS: tuple[Kernel, ...] = (
@@ -22,6 +28,12 @@ KERNELS: tuple[Kernel, ...] = (
     Gemm(),
     BoxConvolution(),
     Convolution(),
+    Squeeze(),
+    Pool(),
+    GlobalPool(),
+    Elementwise(),
+    ResponseNorm(),
+    ExponentNorm(),
 )  # fmt: skip
 
 

@@ -1,10 +1,13 @@
-"""Tiles of pixels in registers, as the kernels of boxes have them: where they lie, how they end."""
+"""Tiles of pixels in registers: where they lie, how they end, how large they are."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import triton
 import triton.language as tl
 
+from cnndsl.kernels.base import Config
 from cnndsl.kernels.epilogue import finish
 
 
@@ -75,3 +78,17 @@ def put_boxes(
         y_box.store([n, h, v, first], value.to(y.dtype.element_ty).reshape(TN, TH, TW, BF))
     else:
         put_rows(y, y_pitch, value, m, m_ok, f, filters)
+
+
+STRIPS = (
+    Config.of(4, 1, BM=32, BC=64),
+    Config.of(4, 1, BM=16, BC=128),
+    Config.of(4, 1, BM=64, BC=32),
+    Config.of(4, 1, BM=128, BC=16),
+)
+"""Each thread holds 16 values; with more, the loads in flight no longer hide the latency."""
+
+
+def strips(channels: int) -> Sequence[Config]:
+    """Pixels and channels of a tile that is bound by memory, no wider than what there is."""
+    return [c for c in STRIPS if c["BC"] < 2 * channels] or STRIPS[-1:]

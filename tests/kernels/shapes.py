@@ -54,4 +54,34 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "[128, 56, 56] = conv(128, 3, groups=32) -> relu",
         "[256, 56, 56] = conv(256, 3, stride=2, groups=32) -> relu",
     ),
+    "pool": (
+        "[64, 112, 112] = maxpool(3, stride=2, padding=1)",
+        "[256, 56, 56] = bn -> relu -> avgpool(2)",
+        "[192, 35, 35] = avgpool(3, stride=1, padding=1, count_include_pad=no)",
+        "[21, 28, 28] = maxpool((3, 5), stride=2, ceil=yes) -> silu",
+    ),
+    "global_pool": (
+        "[1024, 7, 7] = bn -> relu -> gap",
+        "[24, 112, 112] = gap",
+        "[512, 14, 14] = gmp -> sigmoid",
+    ),
+    "elementwise": (
+        "[256, 56, 56] = bn -> relu",
+        "[1280] = scale -> gelu -> prelu(1280)",
+        "[21, 28, 28] = elu",
+    ),
+    "squeeze": (
+        "[96, 28, 28] = gap -> conv(4, 1) -> silu -> conv(96, 1) -> sigmoid",
+        "[512, 14, 14] = gap -> conv(32, 1) -> relu -> conv(512, 1) -> hardsigmoid",
+        "[512, 7, 7] = gap -> flatten -> linear(40)",
+    ),
+    "lrn": (
+        "[96, 55, 55] = lrn(5)",
+        "[21, 14, 14] = lrn(4, alpha=1, beta=0.5, k=2)",
+    ),
+    "softmax": (
+        "[1000] = softmax",
+        "[21, 128, 128] = log_softmax",
+        "[8000] = log_softmax",
+    ),
 }

@@ -56,6 +56,27 @@ def test_nan_is_propagated_by_the_machine_too(word: str) -> None:
     assert "max.NaN.f32" in ptx and "max.f32" not in ptx and "min.f32" not in ptx
 
 
+@pytest.mark.parametrize(("name", "row"), [("pool", 0), ("pool", 1), ("elementwise", 0)])
+def test_what_memory_binds_moves_16_bytes_at_once(name: str, row: int) -> None:
+    """With few registers, so that many warps wait for memory at a time; and NaN is handed on."""
+    problem = problem_of(SHAPES[name][row], 32, torch.half)
+    config = BY_NAME[name].configs(problem, 90)[0]
+    (made,) = compile_problem(BY_NAME[name], problem, config, 90)
+    ptx = made.asm["ptx"]
+    assert "ld.global.v4.b32" in ptx and "st.global.v4.b32" in ptx and "ld.global.b" not in ptx
+    assert "max.NaN.f32" in ptx and "max.f32" not in ptx
+    assert made.facts.fits(90) and made.facts.registers <= 64
+
+
+@pytest.mark.parametrize("name", ["global_pool", "softmax"])
+def test_nan_is_the_largest_for_the_machine_too(name: str) -> None:
+    """Between threads a device compares as it likes; the kernel looks for NaN itself."""
+    text = {"global_pool": "[16, 8, 8] = gmp", "softmax": "[40] = softmax"}[name]
+    problem = problem_of(text, 2, torch.half)
+    (made,) = compile_problem(BY_NAME[name], problem, BY_NAME[name].configs(problem, 80)[-1], 80)
+    assert "setp.nan.f32" in made.asm["ptx"]
+
+
 def test_what_does_not_fit_is_seen() -> None:
     """Spills and shared memory are those of the machine code, not of a wish."""
     crowded = facts(SHAPES["conv"][1], Config.of(1, 1, BM=128, BN=64, BK=16))

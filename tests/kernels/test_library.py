@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._functorch.aot_autograd import aot_export_module
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental import _config as tracing
 
 import cnndsl
 from cnndsl.engines.apply import Plain
@@ -75,6 +76,16 @@ def test_it_is_the_reference(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS[:2])
 def test_opcheck(text: str) -> None:
     torch.library.opcheck(chain, arguments(problem_of(text), grad=True))
+
+
+def test_sizes_are_those_of_the_inputs() -> None:
+    """Which pixels this padding adds depends on the size."""
+    text = "[3, {0}, {0}] = conv(2, 3, stride=2, padding=same_upper)"
+    small, large = problem_of(text.format(5)), problem_of(text.format(8), 3)
+    inputs, weights, spelling = arguments(large)
+    torch.testing.assert_close(
+        chain(inputs, weights, spelled(small)), chain(inputs, weights, spelling)
+    )
 
 
 def test_gradients() -> None:
@@ -151,8 +162,41 @@ def test_traced_for_a_gpu_it_is_the_kernel() -> None:
             return (torch.ops.cnndsl.chain([x], list(self.buffers()), spelling),)
 
     with FakeTensorMode(), torch.no_grad():
-        x = torch.empty(2, 16, 8, 8, device="cuda", dtype=torch.half)
+        x = torch.empty(3, 16, 8, 10, device="cuda", dtype=torch.half)
         x = torch.empty_like(x, memory_format=torch.channels_last)
         graph, _ = aot_export_module(Traced(), [x], trace_joint=False)
+        assert Traced()(x)[0].shape == x.shape  # not what the text was written at
     (launch,) = [n for n in graph.graph.nodes if "triton_kernel_wrapper" in str(n.target)]
     assert launch.kwargs["kwargs"]["EPILOGUE"] == "shift 0|add|relu"
+
+
+def test_what_no_kernel_takes_is_pytorch_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnndsl.kernels.table.taking", lambda problem, capability: [])
+
+    class Traced(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (torch.ops.cnndsl.chain([x], [], spelled(problem_of("[3, 4, 4] = relu"))),)
+
+    with FakeTensorMode(), torch.no_grad():
+        x = torch.empty(2, 3, 4, 4, device="cuda")
+        graph, _ = aot_export_module(Traced(), [x], trace_joint=False)
+    assert "relu" in graph.code and "triton" not in graph.code
+
+
+def test_a_trace_holds_for_every_size() -> None:
+    """Whether the last window of such a pool starts outside depends on the size."""
+    spelling = spelled(problem_of("[3, 9, 9] = maxpool(3, stride=2, ceil=yes)"))
+
+    class Traced(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = chain([x], [], spelling)
+            return found
+
+    height, width = (torch.export.Dim(name, min=3) for name in "HW")
+    dims = {"x": {0: torch.export.Dim("N", min=1), 2: height, 3: width}}
+    with tracing.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
+        program = torch.export.export(Traced(), (torch.randn(2, 3, 9, 9),), dynamic_shapes=dims)
+        for shape in [(1, 3, 3, 4), (3, 3, 14, 9)]:
+            x = torch.randn(shape)
+            wanted = nn.functional.max_pool2d(x, 3, 2, ceil_mode=True)
+            torch.testing.assert_close(program.module()(x), wanted)

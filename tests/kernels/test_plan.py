@@ -24,7 +24,16 @@ from cnndsl.ops.merge import Concat
 from cnndsl.ops.reshape import Flatten
 from cnndsl.passes.flow import Flow
 from tests.kernels.oracle import problem_of
-from tests.kernels.planning import EXAMPLES, H100, ROOMY, flow_for, flow_from, flow_of, planned
+from tests.kernels.planning import (
+    EXAMPLES,
+    H100,
+    ROOMY,
+    flow_for,
+    flow_from,
+    flow_of,
+    ours_only,
+    planned,
+)
 
 BLOCK = "[64, 28, 28] = conv(64, 3) -> relu -> (id + (conv(64, 3) -> relu -> conv(64, 3))) -> relu"
 
@@ -43,31 +52,24 @@ def roofline_bytes(flow: Flow, batch: int) -> int:
     return total
 
 
-# DenseNet-121 is to come to 127 kernels and 10 %: its transitions wait for a kernel of pools that
-# applies what comes before them.
 @pytest.mark.parametrize(
     ("file", "net", "batch", "most"),
     [
         ("resnet", "ResNet50", 1, 57),
         ("resnet", "ResNet50", 256, 57),
-        ("densenet", "DenseNet121", 256, 134),
+        ("densenet", "DenseNet121", 1, 127),
+        ("densenet", "DenseNet121", 256, 127),
     ],
 )
 def test_kernels(file: str, net: str, batch: int, most: int) -> None:
     assert plan_of(file, net, batch).kernels <= most
 
 
-@pytest.mark.parametrize(
-    ("file", "net", "batch", "off"),
-    [
-        ("resnet", "ResNet50", 1, 0.1),
-        ("resnet", "ResNet50", 256, 0.1),
-        ("densenet", "DenseNet121", 256, 0.15),
-    ],
-)
-def test_bytes(file: str, net: str, batch: int, off: float) -> None:
+@pytest.mark.parametrize("batch", [1, 256])
+@pytest.mark.parametrize(("file", "net"), [("resnet", "ResNet50"), ("densenet", "DenseNet121")])
+def test_bytes(file: str, net: str, batch: int) -> None:
     found = plan_of(file, net, batch).bytes
-    assert found == pytest.approx(roofline_bytes(flow_of(file, net), batch), rel=off)
+    assert found == pytest.approx(roofline_bytes(flow_of(file, net), batch), rel=0.1)
 
 
 @cache
@@ -181,6 +183,21 @@ def test_more_waves_cost_more() -> None:
 def ways_of(text: str) -> list[Way]:
     options = Chooser(H100).options(problem_of(text, 264, torch.half))
     return [option.way for option in options]
+
+
+def test_few_programs_read_slowly() -> None:
+    """One large image is cut into parts for all of the device, many small ones are not; a gate
+    is one launch where its weights are small, not where each image would read large ones."""
+    large, small = "[32, 112, 112] = gap", "[1024, 7, 7] = gap"
+    gate = "[{0}, 7, 7] = gap -> conv(64, 1) -> relu -> conv({0}, 1) -> sigmoid"
+    ours = Chooser(H100, ours_only)
+    (alone,) = ours.pieces(problem_of(large, 1, torch.half))
+    (many,) = ours.pieces(problem_of(small, 256, torch.half))
+    assert alone.way.config is not None and alone.way.config["PARTS"] > 1
+    assert many.way.config is not None and many.way.config["PARTS"] == 1
+    (one,) = Chooser(H100).pieces(problem_of(gate.format(256), 256, torch.half))
+    several = Chooser(H100).pieces(problem_of(gate.format(4096), 256, torch.half))
+    assert one.way.maker.name == "squeeze" and len(several) > 1
 
 
 def test_devices() -> None:

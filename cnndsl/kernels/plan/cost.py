@@ -95,7 +95,7 @@ def ways(problem: Problem, device: Device) -> list[Way]:
     return ours + [Way(vendor) for vendor in VENDORS if vendor.refuses(problem) is None]
 
 
-GUESSES = 6
+GUESSES = 12
 """Configurations of one kernel that are ranked by the roofline; kernels name the best first."""
 
 
@@ -184,6 +184,8 @@ def _ours(
     units = flops / (SHARES.get(kernel.name, OURS) * device.flops[problem.dtype] * full)
     if tiles is not None:
         units = max(units, tiles.bytes / device.l2_bandwidth)
+    else:  # a multiprocessor reads its share of what all of them do, however few are at work
+        units = max(units, kernel.reads(problem, config) / (device.l2_bandwidth * full))
     first = Work(kernel.bytes(problem, config), units)
     return Cost((first, *(Work(0, 0.0) for _ in launches[1:])))
 

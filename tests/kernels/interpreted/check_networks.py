@@ -12,10 +12,11 @@ import cnndsl
 from cnndsl.engines.accuracy import agrees
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Job
-from cnndsl.engines.triton_engine import OnKernel, Program, TritonEngine
+from cnndsl.engines.triton_engine import OnKernel, OnTorch, Program, TritonEngine
 from cnndsl.graph.cost import concrete, shape
 from cnndsl.kernels.base import Config
 from cnndsl.kernels.conv import Convolution
+from cnndsl.ops.reshape import Flatten, Slice
 from cnndsl.passes.base import Pipeline
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.pipeline import ALGEBRA, GPU
@@ -36,6 +37,25 @@ net N: [8, 7, 7] =
   + id
   ) -> conv(24, 1) -> bn -> hardswish -> conv(24, 5, stride=2, groups=24) -> bn -> hardswish
   -> (id * (gap -> conv(6, 1) -> relu -> conv(24, 1) -> hardsigmoid)) -> conv(12, 1) -> bn
+"""
+SE_RESNET = """\
+net N: [3, 8, 8] =
+  conv(8, 3, bias=no) -> bn -> relu -> maxpool(3, stride=2, padding=1)
+  -> ( conv(4, 1, bias=no) -> bn -> relu -> conv(4, 3, bias=no) -> bn -> relu
+       -> conv(16, 1, bias=no) -> bn -> (id * (gap -> conv(2, 1) -> relu -> conv(16, 1) -> sigmoid))
+     + conv(16, 1, bias=no) -> bn
+     ) -> relu
+  -> (conv(16, 3, bias=no) -> bn + id + avgpool(3, stride=1, padding=1)) -> relu
+  -> gap -> flatten -> linear(5) -> softmax
+"""
+INCEPTION = """\
+net N: [3, 9, 9] =
+  conv(12, 3) -> relu -> lrn(5) -> maxpool(3, stride=2, ceil=yes)
+  -> ( conv(4, 1) -> relu
+     | conv(3, 1) -> relu -> conv(6, 3) -> relu
+     | maxpool(3, stride=1, padding=1) -> conv(3, 1) -> relu
+     )
+  -> avgpool(2) -> gmp -> flatten -> linear(4) -> log_softmax
 """
 
 
@@ -76,6 +96,12 @@ def kernels(program: Program) -> int:
     return sum(isinstance(part, OnKernel) for call in program.calls for part in call.parts)
 
 
+def left_to_pytorch(program: Program) -> list[str]:
+    """What no kernel of ours runs, but what moves no number."""
+    parts = [part for call in program.calls for part in call.parts if isinstance(part, OnTorch)]
+    return [str(p.problem) for p in parts if not isinstance(p.problem.links[0].op, Flatten | Slice)]
+
+
 @pytest.fixture(autouse=True)
 def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter pays for each program and each step of its loop, hardly for their size."""
@@ -97,6 +123,11 @@ def test_resnet20() -> None:
 @pytest.mark.parametrize("text", [DENSE_BLOCK, MOBILE_BLOCK])
 def test_blocks(text: str) -> None:
     assert kernels(run(cnndsl.loads(text).net(), 7)) >= 6
+
+
+@pytest.mark.parametrize("text", [SE_RESNET, INCEPTION])
+def test_all_of_it_runs_on_our_kernels(text: str) -> None:
+    assert not left_to_pytorch(run(cnndsl.loads(text).net(), 8, few=True))
 
 
 @pytest.mark.parametrize(

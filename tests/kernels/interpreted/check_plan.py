@@ -14,8 +14,11 @@ from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.kernels.base import Config
 from cnndsl.kernels.conv import Convolution
+from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.launches import Launches
 from cnndsl.kernels.plan.network import Plan, Region
+from cnndsl.kernels.plan.store import WRONG
+from cnndsl.kernels.problem import Problem
 from cnndsl.passes.flow import Flow
 from tests.kernels.planning import flow_for, ours_only, planned
 from tests.passes.drawn import Drawn
@@ -70,6 +73,22 @@ def test_static_memory(name: str) -> None:
     assert agrees(launches, plain, inputs)
     assert agrees(launches, plain, inputs)  # what the first run left behind does not matter
     assert any(piece.way.ours for one in found.steps for piece in one.pieces)
+
+
+def test_a_view_between_two_kernels() -> None:
+    """A chain that was cut at a flattened map: the second kernel reads where the first wrote."""
+
+    def cut(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+        whole = {way: WRONG for way in ways if len(problem.links) > 1}
+        return ours_only(problem, ways) | whole
+
+    fused, plain, inputs = job_of(TEXTS["input in a slice"])
+    found = planned(fused.flow, BATCH, torch.float32, measured=cut, chunks=())
+    makers = [piece.way.maker.name for piece in found.steps[-1].pieces]
+    assert makers == ["global_pool", "aten", "conv"]
+    launches = Launches(found, derived(fused), "cpu")
+    launches.arena.fill_(0xFF)
+    assert agrees(launches, plain, inputs)
 
 
 @pytest.mark.parametrize("name", ["residuals", "slices"])
