@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What systems of files answer that have no second names: exFAT, shares of Windows."""
 
 _SEAL = "# cnndsl replaces this file only while nothing above is changed: "
+_FIELD = "digest"
 _DIGITS = 16
 _SEALED_BYTES = 2**26  # of a text with a seal; what is longer is not ours
 
@@ -115,6 +118,23 @@ def is_sealed(path: str | os.PathLike[str]) -> bool:
     data = head(path, _SEALED_BYTES).replace(b"\r\n", b"\n")
     text, found, seal = data.rpartition(_SEAL.encode())
     return bool(found) and seal == f"{_digest(text)}\n".encode()
+
+
+def sealed_json(document: Mapping[str, Any]) -> str:
+    """A document as indented JSON with a last field by which ``is_sealed_json`` knows it again."""
+    digest = _digest(json.dumps(document).encode())
+    return json.dumps({**document, _FIELD: digest}, indent=1) + "\n"
+
+
+def is_sealed_json(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds a document of ``sealed_json``, in whatever layout, that nobody has
+    edited since. Raises OSError."""
+    try:
+        document = json.loads(head(path, _SEALED_BYTES))
+        digest = document.pop(_FIELD)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return bool(digest == _digest(json.dumps(document).encode()))
 
 
 def _digest(text: bytes) -> str:

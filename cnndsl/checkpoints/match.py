@@ -14,6 +14,10 @@ from cnndsl.diagnostics.suggest import did_you_mean
 from cnndsl.graph.model import Graph
 
 
+class NoSuchModule(WeightsError):
+    """A name that is none of the network's was to begin again; no fault of the file."""
+
+
 @dataclass
 class Match:
     """What fits, and what does not. Keys are the network's, sources the file's names."""
@@ -79,7 +83,8 @@ def match(
     """Compares a file's tensors with a network; without ``structure`` only names count.
 
     ``reinit`` names modules and namespaces that keep their first, drawn values. Raises
-    WeightsError for a name that is none of the network's, and for a map that makes one of two.
+    NoSuchModule for a name that is none of the network's; WeightsError for a map that makes one
+    name of two.
     """
     found = Match(graph.name, layout(graph), specs, parameters=graph.parameters)
     names, found.idle = (rules or Rules()).apply(specs)
@@ -106,7 +111,7 @@ def _keys_of(modules: Iterable[str], slots: Mapping[str, Slot]) -> list[str]:
         if not inside:
             near = did_you_mean(module, names_of(slots))
             tail = f", did you mean `{escape(near)}`?" if near else ""
-            raise WeightsError(f"the network has no module `{escape(module)}`{tail}")
+            raise NoSuchModule(f"the network has no module `{escape(module)}`{tail}")
         keys.update(dict.fromkeys(inside))
     return list(keys)
 

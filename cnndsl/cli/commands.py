@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -34,7 +35,19 @@ class Commands(click.Group):
             near = did_you_mean(args[0], self.modules)
             tail = f", did you mean `{near}`?" if near else f": one of {', '.join(self.modules)}"
             raise click.UsageError(f"no command `{args[0]}`{tail}", ctx)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _refuse_repeats(click.Context(command, ctx, name, resilient_parsing=True), rest)
+        return name, command, rest
+
+
+def _refuse_repeats(ctx: click.Context, args: Sequence[str]) -> None:
+    """UsageError for an option of one value that is given twice: click takes the last of them."""
+    _, _, order = ctx.command.make_parser(ctx).parse_args(list(args))
+    for option, times in Counter(order).items():
+        single = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+        if single and times > 1:
+            raise click.UsageError(f"{option.opts[0]} is given {times} times: it takes one", ctx)
 
 
 def group(name: str, help: str, *commands: str) -> Commands:

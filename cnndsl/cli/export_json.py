@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from cnndsl import files
@@ -13,14 +11,11 @@ from cnndsl.cli.outputs import claim_text, put_text
 from cnndsl.diagnostics.display import counted
 from cnndsl.limits import Limits
 
-_MARK = b'"schema": "cnndsl.graph/'
-_HEAD = 256  # bytes in which the mark stands, where a document is ours
-
 
 @click.command("json")
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option("-o", "output", metavar="OUT.json", help="Where to; without it, or with -, stdout.")
-@click.option("--force", is_flag=True, help="Replace OUT.json even if it is no such graph.")
+@click.option("--force", is_flag=True, help="Replace OUT.json even if it was edited.")
 @network_options
 @source_options
 def command(
@@ -32,11 +27,6 @@ def command(
     gives the same bytes.
     """
     net = wanted.network(file, root, limits)
-    claim_text(output, force, "a graph as JSON", ".json", _is_ours)
-    text = json.dumps(net.to_json(), indent=1) + "\n"
-    put_text(output, text, counted(len(net.graph), "node"))
+    claim_text(output, force, "a graph as JSON", ".json", files.is_sealed_json)
+    put_text(output, files.sealed_json(net.to_json()), counted(len(net.graph), "node"))
     return OK
-
-
-def _is_ours(path: str) -> bool:
-    return _MARK in files.head(path, _HEAD)

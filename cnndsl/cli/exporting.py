@@ -16,6 +16,7 @@ from cnndsl.cli.terminal import err, line
 from cnndsl.cli.weights import carried, load_weights
 from cnndsl.compiler import Compilation
 from cnndsl.diagnostics.display import escape
+from cnndsl.exporters.kernels import KERNELS, PLAIN
 from cnndsl.limits import Limits
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ def order_options(optimize: int) -> Callable[[Command], Command]:
         return cast(Command, collected)
 
     return decorate
+
+
+def kernels_option(doc: str) -> Callable[[Command], Command]:
+    """``--kernels``: what the fused steps of a program are; ``doc`` is of ``triton``."""
+    return click.option(
+        "--kernels", type=click.Choice(KERNELS), default=PLAIN, show_default=True,
+        help=f"plain: PyTorch's operators; triton: fused steps as Triton kernels, {doc}",
+    )  # fmt: skip
 
 
 def deliver(order: Order, form: Form) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cnndsl.checkpoints import rules
 from cnndsl.checkpoints.bounds import Spec, WeightsError
 from cnndsl.checkpoints.files import Contents, read
-from cnndsl.checkpoints.match import Match, match
+from cnndsl.checkpoints.match import Match, NoSuchModule, match
 from cnndsl.checkpoints.report import lines
 from cnndsl.cli.files import STDIN, Failure, read_bounded, words
 from cnndsl.compiler import Compilation, load
@@ -109,6 +109,8 @@ def matched(
     given = read_map(map_file)
     try:
         return match(net.graph, specs, given, reinit)
+    except NoSuchModule as problem:
+        raise Failure(f"--reinit: {problem}") from problem
     except WeightsError as problem:
         raise Failure(f"{map_file or path}: {problem}") from problem
 

@@ -72,6 +72,7 @@ class Judge:
     network: Network
     held: Mapping[str, int] = field(default_factory=dict)
     """Sizes of the input that the program knows no others of."""
+    batches: tuple[int, ...] = BATCHES
 
     def sizes(self) -> list[dict[str, int]]:
         """Up to two valid values for each symbol."""
@@ -132,8 +133,8 @@ class Judge:
         flow, parameters = Flow(self.net.graph), self.network.state_dict()
         exact = Plain(flow, parameters, torch.float64)
         usual = Plain(flow, parameters, torch.float32)
-        usually = [(1.0, sizes, batch) for sizes in self.sizes() for batch in BATCHES]
-        louder = [(spread, self.sizes()[0], BATCHES[-1]) for spread in SPREADS]
+        usually = [(1.0, sizes, batch) for sizes in self.sizes() for batch in self.batches]
+        louder = [(spread, self.sizes()[0], self.batches[-1]) for spread in SPREADS]
         for spread, sizes, batch in [*usually, *louder]:
             if spread == 1 or silent:
                 inputs = [spread * x for x in self.inputs(sizes, batch)]

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from cnndsl.compilation import Compilation
-from cnndsl.exporters.proof import Exported, ExportError, Judge, Proof
+from cnndsl.exporters.kernels import IMPORT, PLAIN, TRITON, notes, refuse
+from cnndsl.exporters.proof import BATCHES, Exported, ExportError, Judge, Proof
 from cnndsl.ops.congruence import Valid
 from cnndsl.ops.sizes import Size, at
 from cnndsl.ops.types import Extent, FeatureMap, Type
@@ -31,6 +32,18 @@ Run = Callable[..., Sequence["Tensor"]]
 """Takes one tensor per input, gives one per output."""
 
 
+class Plan(NamedTuple):
+    """What is to be traced.
+
+    ``optimize``: 0 or 1; ``kernels``: what fused steps are; ``batch``: None if it is free; where
+    it is a number, all other sizes are fixed too.
+    """
+
+    optimize: int
+    kernels: str = PLAIN
+    batch: int | None = None
+
+
 class Program(NamedTuple):
     """A traced program, the judge of its sizes, and what is to be said of them."""
 
@@ -39,18 +52,24 @@ class Program(NamedTuple):
     notes: tuple[str, ...]
 
 
-def export_pt2(net: Compilation, network: Network | None = None, *, optimize: int = 0) -> Exported:
+def export_pt2(
+    net: Compilation, network: Network | None = None, *, optimize: int = 0, kernels: str = PLAIN
+) -> Exported:
     """The bytes of a ``.pt2`` file that was loaded again and computed what ``network`` does.
 
     ``network``: whose weights are taken, by default a new one with random weights. Names in
     the program's ``state_dict`` are the network's; with ``optimize=1`` the net is rewritten
-    first (norms folded into convolutions, …) and they are its own. Raises ExportError.
+    first (norms folded into convolutions, …) and they are its own, as with ``kernels="triton"``:
+    fused steps are operators ``cnndsl::chain`` then, Triton kernels on a GPU, which
+    ``import cnndsl.kernels.library`` registers before the file is loaded. Raises ExportError;
+    ValueError for other ``kernels``.
     """
     from cnndsl.backends.torch.export import to_bytes
     from cnndsl.views.facts import facts_json
 
+    refuse(kernels)
     network = network or net.compile(optimize=0)
-    told = {"net": facts_json(net.graph)}
+    told = {"net": facts_json(net.graph)} | ({} if kernels == PLAIN else {"import": IMPORT})
     found: list[memoryview] = []
 
     def load(traced: ExportedProgram) -> Run:
@@ -59,14 +78,15 @@ def export_pt2(net: Compilation, network: Network | None = None, *, optimize: in
         found[:] = [to_bytes(traced, told)]
         return by_output(torch.export.load(io.BytesIO(found[0])).module())
 
-    program, proof = proven(net, network, optimize, load, "torch.export")
-    return Exported(found[0], program.notes, proof)
+    program, proof = proven(net, network, Plan(optimize, kernels), load, "torch.export")
+    said = (*program.notes, *notes(kernels, program.traced))
+    return Exported(found[0], said, proof)
 
 
 def proven(
     net: Compilation,
     network: Network,
-    optimize: int,
+    plan: Plan,
     load: Callable[[ExportedProgram], Run],
     by: str,
 ) -> tuple[Program, Proof]:
@@ -74,10 +94,9 @@ def proven(
 
     ``load`` makes of it what is to be proven.
     """
-    attempts = [False, True] if net.facts.symbols else [True]
-    for fixed in attempts:
+    for fixed in _attempts(net, plan):
         try:
-            program = _traced(net, network, optimize, fixed)
+            program = _traced(net, network, plan, fixed)
             return program, program.judge.prove(load(program.traced), by)
         except ExportError:
             raise
@@ -86,6 +105,14 @@ def proven(
                 said = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
                 raise ExportError(f"{by}: {said}; nothing was written") from problem
     raise AssertionError("the last attempt returns or raises")
+
+
+def _attempts(net: Compilation, plan: Plan) -> list[str]:
+    """Why sizes are fixed, "" where they are not; the next is made where the one before fails."""
+    if plan.batch is not None:
+        return ["kernels are compiled for one size"]
+    last = "torch.export cannot trace it for every size"
+    return ["", last] if net.facts.symbols else [last]
 
 
 def by_output(program: Callable[..., Any]) -> Run:
@@ -100,31 +127,38 @@ def by_output(program: Callable[..., Any]) -> Run:
     return run
 
 
-def _traced(net: Compilation, network: Network, optimize: int, fixed: bool) -> Program:
-    from cnndsl.backends.torch.export import export, export_flow
+def _traced(net: Compilation, network: Network, plan: Plan, fixed: str) -> Program:
+    from cnndsl.backends.torch.export import export, export_chains, export_flow
     from cnndsl.backends.torch.quiet import quiet
 
-    dims = _Dims(net, fixed)
-    judge = Judge(net, network, {s: dims.traced[s] for s in dims.stuck})
+    dims = _Dims(net, fixed, plan.batch)
+    batches = BATCHES if plan.batch is None else (plan.batch,)
+    judge = Judge(net, network, {s: dims.traced[s] for s in dims.stuck}, batches)
     nodes = net.graph.inputs
-    inputs = dict(zip((n.path for n in nodes), judge.inputs(dims.traced, 2), strict=True))
+    tensors = judge.inputs(dims.traced, plan.batch or 2)
+    inputs = dict(zip((n.path for n in nodes), tensors, strict=True))
     given = [dims.of(node.type) for node in nodes]
     with quiet():
-        if not optimize:
-            traced = export(network, inputs, given)
+        if plan.kernels == TRITON:
+            traced = export_chains(_job(net, network, plan, tensors), inputs, given)
+        elif plan.optimize:
+            traced = export_flow(_job(net, network, plan, tensors), inputs, given)
         else:
-            traced = export_flow(_job(net, network), inputs, given)
+            traced = export(network, inputs, given)
     return Program(traced, judge, dims.notes())
 
 
-def _job(net: Compilation, network: Network) -> Job:
+def _job(net: Compilation, network: Network, plan: Plan, inputs: Sequence[Tensor]) -> Job:
     from cnndsl.engines.base import Job
     from cnndsl.passes.flow import Flow
-    from cnndsl.passes.pipeline import ALGEBRA
+    from cnndsl.passes.pipeline import ALGEBRA, GPU
 
     flow = Flow(net.graph)
-    ALGEBRA.run(flow)
-    return Job(flow, network.state_dict(), ())
+    if plan.optimize:
+        ALGEBRA.run(flow)
+    if plan.kernels == TRITON:
+        GPU.run(flow)
+    return Job(flow, network.state_dict(), tuple(tuple(x.shape) for x in inputs))
 
 
 class _Dims:
@@ -133,19 +167,19 @@ class _Dims:
     Those are the usual ones: sizes at which an inner size is 1 would be taken for constants.
     """
 
-    def __init__(self, net: Compilation, fixed: bool) -> None:
+    def __init__(self, net: Compilation, fixed: str, batch: int | None) -> None:
         from torch.export import Dim
 
         from cnndsl.backends.torch.export import BATCH
 
         self.net, self.traced = net, net.facts.reference()
-        self.batch = Dim("_" * (BATCH in self.traced) + BATCH, min=1)
+        self.batch = batch or Dim("_" * (BATCH in self.traced) + BATCH, min=1)
         self.free: dict[str, Any] = {}
         self.stuck: dict[str, str] = {}
         for symbol in net.facts.symbols:
             valid = net.facts.allowed(symbol)
             if fixed:
-                self.stuck[symbol] = "torch.export cannot trace it for every size"
+                self.stuck[symbol] = fixed
             elif len(valid.residues) > 1:
                 self.stuck[symbol] = f"torch.export cannot state {valid}"
             else:
@@ -153,7 +187,7 @@ class _Dims:
 
     def of(self, type: Type) -> dict[int, Any]:
         """By axis of one input."""
-        found = {0: self.batch}
+        found = {} if isinstance(self.batch, int) else {0: self.batch}
         if isinstance(type, FeatureMap):
             for axis, extent in ((2, type.height), (3, type.width)):
                 if isinstance(extent, Size) and extent.symbol in self.free:
@@ -162,7 +196,8 @@ class _Dims:
 
     def notes(self) -> tuple[str, ...]:
         held = {symbol: self.traced[symbol] for symbol in self.stuck}
-        takes = " and ".join(f"[batch, {_sizes(n.type, held)}]" for n in self.net.graph.inputs)
+        batch = self.batch if isinstance(self.batch, int) else "batch"
+        takes = " and ".join(f"[{batch}, {_sizes(n.type, held)}]" for n in self.net.graph.inputs)
         why = (f"{s} is fixed at {held[s]}: {reason}" for s, reason in self.stuck.items())
         return (f"takes {takes}", *why)
 

@@ -36,7 +36,7 @@ def taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Taken:
         home = import_module(f"cnndsl.exporters.{name}")
         monkeypatch.setattr(home, f"export_{name}", found)
         if hasattr(home, "refuse"):
-            monkeypatch.setattr(home, "refuse", lambda net: None)
+            monkeypatch.setattr(home, "refuse", lambda net, *_: None)
     Path("net.cnn").write_text(NET)
     return found
 
@@ -48,12 +48,14 @@ def test_options_reach_the_export(kind: str, taken: Taken) -> None:
     assert (run.code, run.err) == (0, "") and Path(out).read_bytes() == b"data"
     assert "\na note\nnothing on " in run.out and run.out.endswith(f"\nwrote {out}, 4 bytes\n")
     usual = int(kind == "aoti")
-    more = ["--opset", "17"] if kind == "onnx" else []
+    more = ["--opset", "17"] if kind == "onnx" else ["--kernels", "triton"]
     words = ["--optimize", str(1 - usual), "--seed", "7", "--force", *more]
     assert cnndsl("export", kind, "net.cnn", "-o", out, *words).code == 0
     (first, plain), (second, other) = taken.calls
     assert (plain["optimize"], other["optimize"]) == (usual, 1 - usual)
     assert other.get("opset") == (17 if kind == "onnx" else None)
+    kernels = (plain.get("kernels"), other.get("kernels"))
+    assert kernels == ((None, None) if kind == "onnx" else ("plain", "triton"))
     assert not torch.equal(first["conv1.weight"], second["conv1.weight"])
 
 
@@ -73,7 +75,7 @@ def test_trained_weights_reach_the_export(words: list[str], taken: Taken) -> Non
 def test_what_is_missing_is_told_before_the_work(
     kind: str, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(net: Any) -> None:
+    def refuse(net: Any, *_: Any) -> None:
         raise ExportError("there is no tool")
 
     monkeypatch.setattr(import_module(f"cnndsl.exporters.{kind}"), "refuse", refuse)

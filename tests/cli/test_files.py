@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from cnndsl import files
 from cnndsl.backends.torch import mark
-from cnndsl.cli import export_json, import_files, outputs
+from cnndsl.cli import import_files, outputs
 from cnndsl.cli.files import Failure, read_bounded, write_atomic, write_new
 from cnndsl.exporters import onnx
 from tests.cli.runner import cnndsl
@@ -162,7 +163,7 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
 OURS: dict[str, tuple[Callable[[str], bool], bytes]] = {
     "onnx": (onnx.is_ours, onnx.MARK.ljust(32)),
     "pt2": (mark.is_ours, b"PK\x05\x06".ljust(22, b"\0")),
-    "json": (export_json._is_ours, export_json._MARK),
+    "json": (files.is_sealed_json, files.sealed_json({}).encode()),
     "text": (files.is_sealed, files.sealed("").encode()),
 }
 
@@ -248,6 +249,26 @@ def test_a_sealed_text_is_known_again(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"\n", b"\r\n"))
     assert files.is_sealed(path), "git writes such ends on Windows"
     assert not files.is_sealed(tmp_path / "nowhere")
+
+
+DOCUMENT: dict[str, Any] = {"schema": "a", "nodes": [{"width": 1.5, "path": "\u00e9"}]}
+
+
+def test_a_sealed_document_is_known_again_in_any_layout(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    text = files.sealed_json(DOCUMENT)
+    found = json.loads(text)
+    assert found.pop("digest") and found == DOCUMENT
+    for same in (text, text.replace("\n", "\r\n"), json.dumps(json.loads(text))):
+        path.write_text(same)
+        assert files.is_sealed_json(path)
+    edits = [
+        text.replace("1.5", "2"), text.replace('"schema"', '"scheme"'), json.dumps(DOCUMENT),
+        text[:-4], "", "[]", "[" * 100_000, '{"digest": 1}', "\u00e9",
+    ]  # fmt: skip
+    for edited in edits:
+        path.write_text(edited, encoding="latin-1")
+        assert not files.is_sealed_json(path), edited
 
 
 @pytest.mark.parametrize("edit", EDITS)

@@ -135,7 +135,7 @@ def _difference(reading: Reading, op: Operation) -> Value:
     is_mean = isinstance(producer.op, ChannelMean) and producer.inputs == (left.step,)
     if is_mean and left.plain and right.plain:
         return Wire(reading.network.add(Centred(), [left.step], op), left.view)
-    minus = replace(right, scale=-right.scale, shift=-right.shift, own=False)
+    minus = replace(right, scale=-right.scale, shift=-right.shift, own=False, learned=None)
     name = op.inputs[1]
     reading.values[f"-{name}"] = reading.settle(minus, op)
     turned = replace(op, inputs=(op.inputs[0], f"-{name}"))

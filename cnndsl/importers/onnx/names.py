@@ -6,7 +6,7 @@ What a stranger's file calls things becomes identifiers here; nothing else of it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from cnndsl.graph.names import is_label, is_net_name, is_word
@@ -42,8 +42,18 @@ def hint_of(op: Operation) -> str:
     own = own_name(op, weighty=True)
     deeper = own and not _SEPARATED.search(found) and _SEPARATED.search(own)
     # `conv1` says little as a node's name and everything as that of `conv1.weight`.
-    keyed = any(name.startswith(f"{found}.") for name in given) and not _NOTHING.fullmatch(found)
+    keyed = any(name.startswith(f"{found}.") for name in given) and (
+        found.isdecimal() or not _NOTHING.fullmatch(found)
+    )
     return own if deeper or not (_says(found, op) or (found and keyed)) else found
+
+
+def factor_name(op: Operation, constants: Container[str]) -> str | None:
+    """The name of the weight in a product, which a learned factor has for a path; None where it
+    is no product of a weight, or the name says little."""
+    name = next((name for name in op.inputs if name in constants), "").rstrip(_ENDS)
+    says = name and (name == op.name or _says(name, op))  # even `9`, if the node is called so too
+    return name if op.kind == "Mul" and says else None
 
 
 def _shared(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:

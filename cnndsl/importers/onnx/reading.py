@@ -12,6 +12,7 @@ from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx import views
 from cnndsl.importers.onnx.attributes import problem
 from cnndsl.importers.onnx.model import Model, Operation, array, short
+from cnndsl.importers.onnx.names import factor_name
 from cnndsl.importers.onnx.network import Network, Weights
 from cnndsl.importers.onnx.views import NoView, View
 from cnndsl.limits import Limits
@@ -41,7 +42,8 @@ class Constant:
 class Wire:
     """A view of a step's value, times ``scale`` plus ``shift``, per channel or all alike.
 
-    ``own``: nobody else reads the step, so the factors may become part of it.
+    ``own``: nobody else reads the step, so the factors may become part of it. ``learned``: the
+    product whose weight ``scale`` is, if it is one by name: a layer even where it is 1.
     """
 
     step: int
@@ -49,10 +51,12 @@ class Wire:
     scale: Any = 1.0
     shift: Any = 0.0
     own: bool = True
+    learned: Operation | None = None
 
     @property
     def plain(self) -> bool:
-        return is_all(self.scale, 1.0) and is_all(self.shift, 0.0)
+        nothing = is_all(self.scale, 1.0) and is_all(self.shift, 0.0)
+        return nothing and self.learned is None
 
 
 Value = Constant | Wire
@@ -150,12 +154,17 @@ class Reading:
 
     def scaled(self, op: Operation, place: int, scale: Any, shift: Any) -> Wire:
         """An input times a factor plus a number; nothing is emitted yet."""
-        wire = self.wire(op, place)
-        own = wire.own and self.model.readers[op.inputs[place]] == 1
+        wire, readers = self.wire(op, place), self.model.readers[op.inputs[place]]
+        if readers > 1 and wire.learned is not None:
+            wire = self.settled(op, place)  # one layer for all, with the factor's name
+        own = wire.own and readers == 1
         factor = wire.scale * scale
         if numpy.size(factor) == 1 and abs(factor - 1) < _ROUNDING:
             factor = 1.0
-        return replace(wire, scale=factor, shift=wire.shift * scale + shift, own=own)
+        named = numpy.size(scale) > 1 and factor_name(op, self.model.constants) is not None
+        learned = op if named and wire.plain else None
+        shift = wire.shift * scale + shift
+        return replace(wire, scale=factor, shift=shift, own=own, learned=learned)
 
     def viewed(self, op: Operation, view: View, place: int = 0) -> Wire:
         """An input's values with other axes."""
@@ -246,13 +255,19 @@ class Reading:
             producer.weights["weight"] = _float(producer.weights["weight"] * scale)
             producer.weights["bias"] = _float(producer.weights["bias"] * scale + shift)
             return Wire(wire.step, wire.view)
-        if wire.own and isinstance(producer.op, Conv | ConvTranspose | Linear) and is_all(scale, 1):
+        adds = is_all(scale, 1) and wire.learned is None
+        if wire.own and isinstance(producer.op, Conv | ConvTranspose | Linear) and adds:
             before = producer.weights.get("bias", 0.0)
             producer.weights["bias"] = _float(numpy.broadcast_to(before + shift, (channels,)))
             producer.op = producer.op.replace(bias=True)
             return Wire(wire.step, wire.view)
         layer, weights = _factors(scale, shift, channels)
-        return Wire(self.network.add(layer, [wire.step], op, weights), wire.view)
+        place = self.network.add(layer, [wire.step], wire.learned or op, weights)
+        if wire.learned is not None and "" in weights:
+            step = self.network.steps[place]
+            step.hint = factor_name(wire.learned, self.model.constants) or ""
+            step.direct = wire.learned.inputs[1] in self.model.constants  # where others have theirs
+        return Wire(place, wire.view)
 
     def channels(self, step: int) -> int:
         """Channels or features of a step's value."""

@@ -14,6 +14,7 @@ import torch
 import cnndsl as package
 from cnndsl.backends.torch.mark import is_ours
 from cnndsl.exporters import aoti, pt2
+from cnndsl.exporters.kernels import KERNELS
 from cnndsl.exporters.proof import ExportError, Judge
 from cnndsl.ops.congruence import Valid
 from tests.cli.runner import cnndsl
@@ -138,7 +139,7 @@ def test_sizes_that_cannot_be_stated_are_fixed() -> None:
 
 
 def test_what_cannot_be_traced_for_all_sizes_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnndsl.backends.torch.traceable._FORMS", ())
+    monkeypatch.setattr("cnndsl.engines.traceable._FORMS", ())
     net = package.loads("net Net: [3, H, W] = maxpool(3, stride=2, ceil=yes)").net()
     exported = pt2.export_pt2(net)
     assert exported.notes[:2] == (
@@ -176,7 +177,8 @@ def test_random_networks(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2000, 2100))
 def test_many_random_networks(seed: int) -> None:
     net = package.loads(random_network(seed, tiny=True)).net()
-    pt2.export_pt2(net, network_of(net, seed), optimize=seed % 2)
+    kernels = KERNELS[seed // 2 % 2]
+    pt2.export_pt2(net, network_of(net, seed), optimize=seed % 2, kernels=kernels)
 
 
 # --- refusals -----------------------------------------------------------------------------------

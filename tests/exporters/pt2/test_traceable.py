@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import cnndsl
-from cnndsl.backends.torch.traceable import traceable
+from cnndsl.engines.traceable import traceable
 
 SIZES = [(5, 6), (7, 7), (8, 9), (10, 11)]
 

@@ -378,3 +378,12 @@ def test_what_cannot_be_expressed_is_named(name: str) -> None:
     with pytest.raises(ImportProblem) as refusal:
         import_onnx(data)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_factors_keep_their_names_even_where_they_are_1(first: bool) -> None:
+    sketch = Sketch()
+    names = [sketch.tensor(numpy.ones((4, 1, 1)), name) for name in ("a.gamma", "b.gamma")]
+    pairs = [(name, "x") if first else ("x", name) for name in names]
+    total = sketch.node("Add", *(sketch.node("Mul", *pair) for pair in pairs))
+    assert list(read_onnx(sketch.bytes(total)).state) == ["a.gamma", "b.gamma"]

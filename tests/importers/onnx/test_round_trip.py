@@ -91,6 +91,9 @@ def test_many_random_programs_come_back() -> None:
         "net N: [3, H, W] = conv(4, 3) -> adaptive_avgpool((2, 3)) -> flatten -> linear(2)",
         """block B = conv1: conv(4, 1) -> bn1: bn -> relu
         net N: [4, 12, 12] = layer1: (B -> B) -> (x: conv(2, 1) | y: conv(3, 1)) -> 3: relu""",
+        """net N: [4, H, W] = conv(4, 3) -> s: scale -> b: (c: conv(4, 3) -> prelu -> scale)
+        -> (z: scale + id) -> scale(0.5) -> gap -> flatten -> linear(3) -> prelu(1) -> scale""",
+        "net N: [4, H, W] = p: prelu -> conv(4, 3) -> again p -> s: scale -> relu -> again s",
     ],
 )
 def test_names_and_sharing_come_back(text: str) -> None:
