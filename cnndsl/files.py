@@ -130,11 +130,18 @@ def is_sealed_json(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds a document of ``sealed_json``, in whatever layout, that nobody has
     edited since. Raises OSError."""
     try:
-        document = json.loads(head(path, _SEALED_BYTES))
+        document = json.loads(head(path, _SEALED_BYTES), object_pairs_hook=_fields)
         digest = document.pop(_FIELD)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return bool(digest == _digest(json.dumps(document).encode()))
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """ValueError for a name that stands twice: the first would be an edit that nobody sees."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _digest(text: bytes) -> str:

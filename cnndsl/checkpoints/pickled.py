@@ -58,6 +58,9 @@ def owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+_TORCHSCRIPT = "it is a TorchScript program, not weights: save the module's state_dict()"
+
+
 def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
     """The parts of a zip file, None for an older file; WeightsError for what is no PyTorch's.
 
@@ -73,6 +76,8 @@ def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
             parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
         raise WeightsError("it is a damaged zip file") from None
+    if any(part.filename.endswith("/constants.pkl") for part in parts):
+        raise WeightsError(_TORCHSCRIPT)
     if len(parts) > _PARTS:
         raise WeightsError(f"it has {len(parts):,} parts: at most {_PARTS:,}")
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -114,10 +119,10 @@ def _reason(problem: Exception) -> str:
     """PyTorch's own words advise to load such a file without care."""
     said = str(problem)
     name = _REFUSED.search(said)
-    if name and "Unsupported" in said:
+    if name and "unsupported" in said.lower():
         return f"it holds `{escape(name[1], _LONGEST)}`, which is no weight: it was not loaded"
     if "TorchScript" in said:
-        return "it is a TorchScript program, not weights: save the module's state_dict()"
+        return _TORCHSCRIPT
     return "it is no file of weights that PyTorch wrote, or it is damaged"
 
 

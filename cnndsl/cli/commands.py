@@ -36,7 +36,7 @@ class Commands(click.Group):
             tail = f", did you mean `{near}`?" if near else f": one of {', '.join(self.modules)}"
             raise click.UsageError(f"no command `{args[0]}`{tail}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
-        if command is not None:
+        if command is not None and not ctx.resilient_parsing:  # as while a shell completes words
             _refuse_repeats(click.Context(command, ctx, name, resilient_parsing=True), rest)
         return name, command, rest
 

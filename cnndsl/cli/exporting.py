@@ -42,7 +42,7 @@ class Order(NamedTuple):
     file: str
     output: str
     weights: str | None
-    seed: int
+    seed: int | None
     force: bool
     wanted: Wanted
     root: str | None
@@ -55,7 +55,7 @@ def order_options(optimize: int) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def collected(
-            file: str, output: str, weights: str | None, seed: int, force: bool,
+            file: str, output: str, weights: str | None, seed: int | None, force: bool,
             wanted: Wanted, root: str | None, limits: Limits, optimize: int, **rest: Any,
         ) -> Any:  # fmt: skip
             if optimize not in (0, 1):
@@ -68,7 +68,7 @@ def order_options(optimize: int) -> Callable[[Command], Command]:
             click.option("-o", "output", required=True, metavar="OUT", help="Where to; -: stdout."),
             click.option("--weights", metavar="FILE", help="Trained ones; by default random."),
             click.option(
-                "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of random weights."
+                "--seed", type=click.IntRange(0, 2**63 - 1), help="Of random weights; 0 unless said."
             ),
             click.option(
                 "--optimize", type=int, default=optimize, show_default=True, metavar="LEVEL",
@@ -132,13 +132,16 @@ def write(exported: Exported, output: str, say: Callable[[str], None]) -> None:
 
 def _network(order: Order, net: Compilation) -> tuple[Network, str]:
     weights = carried(net, order.file) if order.weights is None else order.weights
+    if weights is not None and order.seed is not None:
+        raise Failure(f"--seed is of random weights, and these come from {weights}")
+    seed = order.seed or 0
     try:
         import torch
     except ImportError:
         net.compile()  # says what is missing
         raise
-    torch.manual_seed(order.seed)
+    torch.manual_seed(seed)
     network = net.compile(optimize=0).eval()
     if weights is None:
-        return network, f"random weights, seed {order.seed}"
+        return network, f"random weights, seed {seed}"
     return network, load_weights(network, weights, net)

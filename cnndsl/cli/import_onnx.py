@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cnndsl.cli.app import OK
-from cnndsl.cli.files import Failure, called, read_bounded
+from cnndsl.cli.files import STDIN, Failure, called, read_bounded
 from cnndsl.cli.import_files import Target, name_option
 from cnndsl.cli.options import limit_option
 from cnndsl.limits import PROTOBUF_BYTES, Limits
@@ -33,7 +33,9 @@ def command(model: str, output: str | None, name: str | None, force: bool, limit
     from cnndsl.importers.onnx import import_onnx
 
     try:
-        written = import_onnx(data, name=name, file=Path(model).stem, limits=limits)
+        path = Path(model)
+        folder = None if model == STDIN else path.parent
+        written = import_onnx(data, name=name, file=path.stem, folder=folder, limits=limits)
     except ImportProblem as problem:
         raise Failure(f"{called(model)}: {problem}") from None
     target.write_proven(written, "onnxruntime")

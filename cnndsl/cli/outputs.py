@@ -42,9 +42,10 @@ def _check(output: str, what: str, suffix: str) -> None:
         raise Failure(f"cannot write {output}: not a regular file")
     if path.suffix != suffix:
         raise Failure(f"-o writes {what}: call it {path.with_suffix(suffix)}")
-    if not path.parent.is_dir():
+    folder = os.path.dirname(os.path.realpath(path))  # where a link leads
+    if not (path.parent.is_dir() and os.path.isdir(folder)):
         raise Failure(f"cannot write {output}: no such folder")
-    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise Failure(f"cannot write {output}: permission denied")
 
 

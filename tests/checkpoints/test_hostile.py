@@ -51,6 +51,14 @@ def test_headers_that_lie(name: str, tmp_path: Path) -> None:
     refused(path, tmp_path)
 
 
+def test_what_holds_code_is_told_apart_from_what_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(dict(hostile.pickles(tmp_path / "canary"))["os.system"])
+    assert "it holds `posix.system`, which is no weight" in refused(path, tmp_path)
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), path)
+    assert "it is a TorchScript program, not weights" in refused(path, tmp_path)
+
+
 @pytest.mark.parametrize("name", PICKLES)
 def test_programs_in_pickles(name: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary"

@@ -140,6 +140,13 @@ def test_seconds(tmp_path: Path) -> None:
 # --- files that are none ---------------------------------------------------------------------
 
 
+def test_output_through_a_link_that_leads_nowhere(file: str, tmp_path: Path) -> None:
+    link = tmp_path / "net.pt2"
+    link.symlink_to(tmp_path / "nowhere" / "net.pt2")
+    run = cnndsl("compile", file, "--run", "none", "-o", str(link))
+    assert run == Run(2, "", f"error: cannot write {link}: no such folder\n")
+
+
 def test_output_onto_a_folder(file: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

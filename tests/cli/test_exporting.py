@@ -82,3 +82,16 @@ def test_what_is_missing_is_told_before_the_work(
     run = cnndsl("export", kind, "net.cnn", "-o", f"out{KINDS[kind][1]}")
     assert (run.code, run.err) == (2, "error: there is no tool\n")
     assert not taken.calls and "random weights" not in run.out
+
+
+def test_a_seed_is_of_random_weights_alone(tmp_path: Path) -> None:
+    file, weights = tmp_path / "net.cnn", tmp_path / "net.safetensors"
+    file.write_text("net A: [3, H, W] = conv(4, 3)\n")
+    net = package.load(file).net()
+    net.save(weights, net.compile(optimize=0))
+    words = ["export", "onnx", str(file), "-o", str(tmp_path / "net.onnx"), "--seed", "3"]
+    for given in ([*words, "--weights", str(weights)], [*words[:2], str(weights), *words[3:]]):
+        run = cnndsl(*given)
+        assert run.code == 2
+        assert "--seed is of random weights, and these come from" in run.err
+    assert not (tmp_path / "net.onnx").exists()

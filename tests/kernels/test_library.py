@@ -88,6 +88,16 @@ def test_sizes_are_those_of_the_inputs() -> None:
     )
 
 
+def test_gradients_are_those_at_the_sizes_of_the_inputs() -> None:
+    text = "[3, {0}, {0}] = conv(2, 3, stride=2, padding=same_upper)"
+    large, found = problem_of(text.format(8), 3), []
+    for problem in (problem_of(text.format(5)), large):
+        inputs, weights, _ = arguments(large, grad=True)
+        chain(inputs, weights, spelled(problem)).square().sum().backward()
+        found.append([x.grad for x in (*inputs, *weights)])
+    torch.testing.assert_close(*found)
+
+
 def test_gradients() -> None:
     """Those of differences, in float64."""
     text = "[2, 2, 3] = (conv(2, 3, padding=same_upper) -> bn -> scale(0.3) -> scale) * id"

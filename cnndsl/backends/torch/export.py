@@ -118,10 +118,8 @@ def export_flow(
     job: Job, inputs: Mapping[str, Tensor], dims: Dims | None = None
 ) -> ExportedProgram:
     """The program of a rewritten flow with the numbers of a job; its own names of weights."""
-    # Weights of another layout would make the tracer ask which layout fits each size.
     module = _Rewritten(job)
-    for parameter in module.parameters():
-        parameter.data = parameter.data.contiguous()
+    _lay_plainly(module)
     module.names = tuple(output.name for output in job.flow.outputs)
     return _traced(traceable(module).eval(), inputs, dims)
 
@@ -134,10 +132,14 @@ def export_chains(
     To load it, ``cnndsl.kernels.library`` has to be imported before.
     """
     module = _Chained(job)
-    for weight in (*module.parameters(), *module.buffers()):
-        # Not part of a larger tensor, which would be saved as a whole.
-        weight.data = weight.data.clone(memory_format=torch.contiguous_format)
+    _lay_plainly(module)
     return _traced(traceable(module).eval(), inputs, dims)
+
+
+def _lay_plainly(module: nn.Module) -> None:
+    """Weights of another layout would make the tracer ask which layout fits each size."""
+    for weight in (*module.parameters(), *module.buffers()):
+        weight.data = weight.data.contiguous()
 
 
 def _traced(module: nn.Module, inputs: Mapping[str, Tensor], dims: Dims | None) -> ExportedProgram:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnndsl.graph.names import is_net_name
 from cnndsl.importers.base import Imported, ImportProblem, Written, roll_and_prove
-from cnndsl.importers.onnx.model import Model, read_model
+from cnndsl.importers.onnx.model import Folder, Model, read_model
 from cnndsl.importers.onnx.names import network_name
 from cnndsl.importers.onnx.recognise import recognise
 from cnndsl.limits import DEFAULT_LIMITS, Limits
@@ -25,12 +25,21 @@ def read_onnx(
 
 
 def import_onnx(
-    data: bytes, *, name: str | None = None, file: str = "", limits: Limits = DEFAULT_LIMITS
+    data: bytes,
+    *,
+    name: str | None = None,
+    file: str = "",
+    folder: Folder = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Written:
-    """Text and weights of an ONNX file, proven to compute what onnxruntime computes of it."""
+    """Text and weights of an ONNX file, proven to compute what onnxruntime computes of it.
+
+    ``folder``: where the model lies; weights that it keeps in other files are read from there
+    and from nowhere else. None: such a model is refused.
+    """
     from cnndsl.importers.onnx.reference import reference
 
-    model, proto = read_model(data, limits)
+    model, proto = read_model(data, limits, folder)
     found = recognise(model, _name(model, name, file, limits), limits)
     return roll_and_prove(
         found.imported, reference(proto, found), batch=found.batch or 2, limits=limits

@@ -7,6 +7,7 @@ of the import meets well-formed operations only.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,6 +17,7 @@ import numpy
 
 from cnndsl.graph.model import reached
 from cnndsl.importers.base import ImportProblem
+from cnndsl.importers.onnx.outside import is_outside, read_outside
 from cnndsl.limits import PROTOBUF_BYTES, Limits
 
 ELEMENTS = 2**29
@@ -68,9 +70,13 @@ class Model:
     """How often each value is read; an output of the network counts too."""
 
 
-def read_model(data: bytes, limits: Limits) -> tuple[Model, Any]:
+Folder = str | os.PathLike[str] | None
+
+
+def read_model(data: bytes, limits: Limits, folder: Folder = None) -> tuple[Model, Any]:
     """The model, and ONNX's own form of it without all that was not looked at.
 
+    ``folder``: where files that it keeps weights in may lie; None: there are none.
     Raises ImportProblem for what is no model, or one of a kind that is not read.
     """
     if len(data) > PROTOBUF_BYTES:  # larger models keep their weights outside
@@ -81,7 +87,7 @@ def read_model(data: bytes, limits: Limits) -> tuple[Model, Any]:
     if len(graph.node) > limits.nodes:
         raise ImportProblem(f"more than {limits.nodes:,} nodes")
     _check_strings(proto)
-    constants = _constants(graph)
+    constants = _constants(graph, folder, PROTOBUF_BYTES - len(data))
     inputs = tuple(_port(value) for value in graph.input if value.name not in constants)
     outputs = tuple(value.name for value in graph.output)
     _check_ends(inputs, outputs)
@@ -164,7 +170,8 @@ def _keep(messages: Any, wanted: Callable[[Any], bool]) -> None:
 # --- values -------------------------------------------------------------------------------------
 
 
-def _constants(graph: Any) -> dict[str, Any]:
+def _constants(graph: Any, folder: Folder, room: int) -> dict[str, Any]:
+    """The weights by name. ``room``: bytes that other files may add to the model."""
     if graph.sparse_initializer:
         raise ImportProblem("it has sparse weights, which are not supported")
     constants: dict[str, Any] = {}
@@ -172,10 +179,17 @@ def _constants(graph: Any) -> dict[str, Any]:
     for tensor in graph.initializer:
         if not tensor.name or tensor.name in constants:
             raise ImportProblem(f"two of its weights are called {tensor.name!r}")
-        _check_inside(tensor)
-        total += _count(tensor)
+        count = _count(tensor)
+        total += count
         if total > ELEMENTS:
             raise ImportProblem(f"its weights have more than {ELEMENTS:,} numbers")
+        if folder is not None and is_outside(tensor):
+            size = count * _width(tensor)
+            room -= size
+            if room < 0:
+                raise ImportProblem(f"more than {PROTOBUF_BYTES:,} bytes with its other files")
+            read_outside(tensor, size, folder)
+        _check_inside(tensor)
         constants[tensor.name] = tensor
     return constants
 
@@ -187,10 +201,16 @@ def _count(tensor: Any) -> int:
     return math.prod(dims)
 
 
-def _check_inside(tensor: Any) -> None:
-    from onnx import TensorProto
+def _width(tensor: Any) -> int:
+    """Bytes of one number."""
+    from onnx import helper
 
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+    _check_kind(tensor)
+    return int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
+def _check_inside(tensor: Any) -> None:
+    if is_outside(tensor):
         raise ImportProblem(
             f"the tensor {tensor.name!r} is kept in another file, which is not opened: "
             "save the model as one file"
@@ -204,13 +224,17 @@ def array(tensor: Any) -> Any:
     _check_inside(tensor)
     if _count(tensor) > ELEMENTS:
         raise ImportProblem(f"the tensor {tensor.name!r} is too large")
-    if tensor.data_type not in _kinds():
-        raise ImportProblem(f"the tensor {tensor.name!r} has values of a kind that is not read")
+    _check_kind(tensor)
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError, IndexError, KeyError):
         told = f"the numbers of the tensor {tensor.name!r} do not fit its shape"
         raise ImportProblem(told) from None
+
+
+def _check_kind(tensor: Any) -> None:
+    if tensor.data_type not in _kinds():
+        raise ImportProblem(f"the tensor {tensor.name!r} has values of a kind that is not read")
 
 
 def _kinds() -> frozenset[int]:

@@ -109,6 +109,16 @@ def test_operators_are_there_by_choice(kernels: str) -> None:
         torch.testing.assert_close(results[name], value, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("optimize", "steps"), [(0, 5), (1, 3)])
+def test_steps_are_fused_as_asked(optimize: int, steps: int) -> None:
+    """With their norms and activations, which are steps of their own only while not rewritten."""
+    text = """net A: [3, 20, 20] =
+         conv(4, 3) -> bn -> relu -> conv(4, 3) -> bn -> relu -> gap -> linear(2)"""
+    exported = pt2.export_pt2(package.loads(text).net(), optimize=optimize, kernels="triton")
+    program = torch.export.load(io.BytesIO(exported.data))
+    assert count(program) == steps
+
+
 def test_sizes_are_free_where_inner_ones_may_be_1() -> None:
     """PyTorch asks which of them are, of tensors that are channels last."""
     text = """net A: [3, H, W] =

@@ -127,16 +127,58 @@ def test_what_is_no_model_is_told(tmp_path: Path, data: bytes) -> None:
     assert found.code == 2 and found.err.startswith("error: ") and not found.out
 
 
-def test_weights_in_other_files_are_not_opened(tmp_path: Path) -> None:
+def test_weights_in_files_beside_the_model(model: Path, tmp_path: Path) -> None:
+    """As PyTorch's exporter lays them down; but from stdin nobody knows where they are."""
     import onnx
 
-    proto = onnx.ModelProto()
-    proto.ParseFromString(exported(TEXT))
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    path = inside / "tiny.onnx"
+    onnx.save(
+        onnx.load(model), path, save_as_external_data=True, location="tiny.data", size_threshold=0
+    )
+    whole, parts = (run("import", "onnx", str(p)) for p in (model, path))
+    assert parts.code == 0 and parts.out == whole.out and cnndsl.loads(parts.out).net().ok
+    alone = run("import", "onnx", "-", stdin=path.read_bytes())
+    assert alone.code == 2 and "is kept in another file, which is not opened" in alone.err
+
+
+LIES = {
+    "outside": {"location": "../secret"},
+    "absolute": {"location": "/etc/passwd"},
+    "by a link": {"location": "link"},
+    "the folder": {"location": "."},
+    "a folder": {"location": "folder"},
+    "a pipe": {"location": "pipe"},
+    "nothing": {"location": "nothing"},
+    "no name": {},
+    "an unreadable name": {"location": "a\nb"},
+    "too short": {"location": "data", "offset": "400"},
+    "a negative offset": {"location": "data", "offset": "-1"},
+    "a long offset": {"location": "data", "offset": "9" * 30},
+    "another length": {"location": "data", "length": "8"},
+    "a key that nobody knows": {"location": "data", "basepath": "/"},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_other_files_are_not_opened(lie: str, model: Path, tmp_path: Path) -> None:
+    import onnx
+
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    (inside / "data").write_bytes(bytes(500))
+    (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "folder").mkdir()
+    os.mkfifo(inside / "pipe")
+    proto = onnx.load(model)
     tensor = proto.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../secret")
-    path = tmp_path / "x.onnx"
-    path.write_bytes(proto.SerializeToString())
-    found = run("import", "onnx", str(path))
-    assert found.code == 2 and "another file" in found.err
+    for key, value in LIES[lie].items():
+        tensor.external_data.add(key=key, value=value)
+    (inside / "x.onnx").write_bytes(proto.SerializeToString())
+    found = run("import", "onnx", str(inside / "x.onnx"), "-o", str(inside / "x.cnn"))
+    assert found.code == 2 and "is kept in another file" in found.err
+    assert not (inside / "x.cnn").exists()
