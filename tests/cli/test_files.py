@@ -264,7 +264,8 @@ def test_a_sealed_document_is_known_again_in_any_layout(tmp_path: Path) -> None:
         assert files.is_sealed_json(path)
     edits = [
         text.replace("1.5", "2"), text.replace('"schema"', '"scheme"'), json.dumps(DOCUMENT),
-        text.replace("{", '{"schema": "mine",', 1), text[:-4], "", "[]", "[" * 100_000, '{"digest": 1}', "\u00e9",
+        text.replace("{", '{"schema": "mine",', 1), text[:-4], "", "[]", "[" * 100_000,
+        '{"digest": 1}', "\u00e9",
     ]  # fmt: skip
     for edited in edits:
         path.write_text(edited, encoding="latin-1")
