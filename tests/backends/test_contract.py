@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import cnndsl
 from cnndsl.graph.cost import weights_of
+from tests.backends.ddp import assert_runs_in_a_group
 
 BLOCK = """
 block Residual(c, stride = 1) =
@@ -308,18 +309,16 @@ def test_parameters_may_have_our_names() -> None:
     assert program.net(name="N").params == program.net("N").params == 30
 
 
+def wrapped_by_ddp() -> None:
+    model = build(HEADS)
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    outputs = wrapped(image(), torch.ones(2, 1, 16, 17))
+    sum(output.sum() for output in outputs).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_ddp_wraps_it(tmp_path: Path) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
-    )
-    try:
-        model = build(HEADS)
-        wrapped = nn.parallel.DistributedDataParallel(model)
-        outputs = wrapped(image(), torch.ones(2, 1, 16, 17))
-        sum(output.sum() for output in outputs).backward()
-        assert all(p.grad is not None for p in model.parameters())
-    finally:
-        torch.distributed.destroy_process_group()
+    assert_runs_in_a_group("tests.backends.test_contract", "wrapped_by_ddp", tmp_path)
 
 
 def test_forward_changes_no_key() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import cnndsl
+from tests.backends.ddp import assert_runs_in_a_group
 
 TEXT = """
 block Fractal(C, c) =
@@ -66,18 +67,16 @@ def test_every_parameter_has_a_gradient_and_every_norm_sees_the_batch(share: int
     assert dropped  # else the draws above dropped nothing, and nothing was tested
 
 
+def trained_by_ddp() -> None:
+    wrapped = nn.parallel.DistributedDataParallel(build(share=1))
+    for seed in range(6):
+        torch.manual_seed(seed)
+        wrapped(image()).sum().backward()
+
+
 def test_plain_ddp_trains_it(tmp_path: Path) -> None:
     """Two steps: the second would find that the first left parameters without a gradient."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
-    )
-    try:
-        wrapped = nn.parallel.DistributedDataParallel(build(share=1))
-        for seed in range(6):
-            torch.manual_seed(seed)
-            wrapped(image()).sum().backward()
-    finally:
-        torch.distributed.destroy_process_group()
+    assert_runs_in_a_group("tests.backends.test_fractal", "trained_by_ddp", tmp_path)
 
 
 def test_a_dropped_column_counts_for_nothing() -> None:
