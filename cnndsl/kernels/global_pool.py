@@ -23,13 +23,12 @@ from cnndsl.kernels import boxes
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue, finish
 from cnndsl.kernels.layout import as_rows, is_wide, place
-from cnndsl.kernels.operands import epilogue_of, pack_before, pack_behind, prologue_of
+from cnndsl.kernels.operands import epilogue_of, pack_around, prologue_of, why_no_pool
 from cnndsl.kernels.parts import traffic
 from cnndsl.kernels.pool import joined
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import strips
 from cnndsl.ops.pool import GlobalAvgPool, GlobalMaxPool
-from cnndsl.passes.ops import RUNNING
 
 
 @triton.jit
@@ -91,15 +90,10 @@ class GlobalPool(Kernel):
 
     def refuses(self, problem: Problem, capability: int) -> str | None:
         index = _pool(problem)
-        if index is None:
-            return "it has no global pool"
-        if problem.links[index].slots != ((RUNNING,) if index else (0,)):
-            return "its pool reads another input than the first"
-        before, after = Epilogue.before(problem, index), Epilogue.of(problem, index + 1)
-        for end in (before, after):
-            if isinstance(end, str):
-                return end
-        assert isinstance(after, Epilogue)
+        why = why_no_pool(problem, index, "global pool")
+        if why is not None:
+            return why
+        after = epilogue_of(problem, index + 1)
         joins = after.residual is not None or after.gate is not None
         return "it has no operand for a residual or a gate" if joins else None
 
@@ -114,13 +108,12 @@ class GlobalPool(Kernel):
         return found
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        index = _the_pool(problem)
-        return pack_before(problem, index, weights) | pack_behind(problem, index, weights)
+        return pack_around(problem, _pool(problem), weights)
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         if operands.out.numel() == 0:
             return []
-        packed, prologue = operands.packed, prologue_of(problem, _the_pool(problem)).text
+        packed, prologue = operands.packed, prologue_of(problem, _pool(problem)).text
         before = {"before": packed.get("before"), "PROLOGUE": prologue}
         after = {"rows": packed.get("rows"), "EPILOGUE": _scaled(problem).text}
         x, parts = _Rows(*as_rows(operands.inputs[0]), _area(problem)), config["PARTS"]
@@ -159,7 +152,7 @@ def _launch(
     arguments: dict[str, Any] = {
         "x": x.tensor, "x_pitch": x.pitch, "y": y[0], "y_pitch": y[1], "channels": channels,
         "area": x.each, "each": triton.cdiv(x.each, parts), "lines": parts,
-        "MAX": isinstance(problem.links[_the_pool(problem)].op, GlobalMaxPool),
+        "MAX": isinstance(problem.links[_pool(problem)].op, GlobalMaxPool),
         "before": None, "PROLOGUE": "", "rows": None, "EPILOGUE": "", **ends,
         "BM": config["BM"], "BC": config["BC"], "WIDE": is_wide(x.tensor, y[0]),
     }  # fmt: skip
@@ -173,7 +166,7 @@ def _cut(config: Config, parts: int) -> Config:
 
 def _scaled(problem: Problem) -> Epilogue:
     """What follows the pool; a mean is a sum first."""
-    index = _the_pool(problem)
+    index = _pool(problem)
     after = epilogue_of(problem, index + 1)
     if isinstance(problem.links[index].op, GlobalMaxPool):
         return after
@@ -186,14 +179,5 @@ def _area(problem: Problem) -> int:
     return math.prod(extents(problem.inputs[0])[1:])
 
 
-def _pool(problem: Problem) -> int | None:
-    """The first link that is one."""
-    links = enumerate(problem.links)
-    kinds = GlobalAvgPool | GlobalMaxPool
-    return next((k for k, link in links if isinstance(link.op, kinds)), None)
-
-
-def _the_pool(problem: Problem) -> int:
-    index = _pool(problem)
-    assert index is not None
-    return index
+def _pool(problem: Problem) -> int:
+    return problem.first(GlobalAvgPool, GlobalMaxPool)

@@ -12,6 +12,7 @@ from cnndsl.kernels.epilogue import Epilogue
 from cnndsl.kernels.layout import as_rows
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.window import Window, pack_filters, window_of
+from cnndsl.passes.ops import RUNNING
 
 
 def the_window(problem: Problem, index: int) -> Window:
@@ -33,6 +34,28 @@ def prologue_of(problem: Problem, last: int) -> Epilogue:
     before = Epilogue.before(problem, last)
     assert isinstance(before, Epilogue), before
     return before
+
+
+def misfit(problem: Problem, index: int) -> str | None:
+    """Why what stands before link ``index`` is no prologue, or what follows it no epilogue."""
+    ends = (Epilogue.before(problem, index), Epilogue.of(problem, index + 1))
+    return next((end for end in ends if isinstance(end, str)), None)
+
+
+def why_no_pool(problem: Problem, index: int, name: str) -> str | None:
+    """Why a problem is not the pool that is its link ``index``, with what fits around it."""
+    if index < 0:
+        return f"it has no {name}"
+    if problem.links[index].slots != ((RUNNING,) if index else (0,)):
+        return "its pool reads another input than the first"
+    return misfit(problem, index)
+
+
+def pack_around(
+    problem: Problem, index: int, weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The numbers of what stands before link ``index`` and of what follows it."""
+    return pack_before(problem, index, weights) | pack_behind(problem, index, weights)
 
 
 def pack_before(problem: Problem, last: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

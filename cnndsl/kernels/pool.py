@@ -21,13 +21,12 @@ from torch import Tensor
 
 from cnndsl.kernels.arguments import map_arguments, pixels_of
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
-from cnndsl.kernels.epilogue import Epilogue, finish
-from cnndsl.kernels.operands import pack_before, pack_behind, prologue_of
+from cnndsl.kernels.epilogue import finish
+from cnndsl.kernels.operands import pack_around, prologue_of, why_no_pool
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
 from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips
 from cnndsl.ops.pool import AvgPool, MaxPool
-from cnndsl.passes.ops import RUNNING
 
 
 @triton.jit
@@ -95,27 +94,18 @@ class Pool(Kernel):
     name = "pool"
 
     def refuses(self, problem: Problem, capability: int) -> str | None:
-        index = _pool(problem)
-        if index is None:
-            return "it has no pool of windows"
-        if problem.links[index].slots != ((RUNNING,) if index else (0,)):
-            return "its pool reads another input than the first"
-        for end in (Epilogue.before(problem, index), Epilogue.of(problem, index + 1)):
-            if isinstance(end, str):
-                return end
-        return None
+        return why_no_pool(problem, _pool(problem), "pool of windows")
 
     def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
         return strips(extents(problem.output)[0])
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        index = _the_pool(problem)
-        return pack_before(problem, index, weights) | pack_behind(problem, index, weights)
+        return pack_around(problem, _pool(problem), weights)
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         if operands.out.numel() == 0:
             return []
-        index, channels = _the_pool(problem), extents(problem.output)[0]
+        index, channels = _pool(problem), extents(problem.output)[0]
         arguments = map_arguments(problem, operands, index + 1) | dict(config.tiles) | {
             "channels": channels, "before": operands.packed.get("before"),
             "PROLOGUE": prologue_of(problem, index).text, **_constants(problem.links[index].op),
@@ -124,16 +114,8 @@ class Pool(Kernel):
         return [Launch(pool_windows, (grid,), arguments, config)]
 
 
-def _pool(problem: Problem) -> int | None:
-    """The first link that is one."""
-    links = enumerate(problem.links)
-    return next((k for k, link in links if isinstance(link.op, MaxPool | AvgPool)), None)
-
-
-def _the_pool(problem: Problem) -> int:
-    index = _pool(problem)
-    assert index is not None
-    return index
+def _pool(problem: Problem) -> int:
+    return problem.first(MaxPool, AvgPool)
 
 
 def _constants(op: Any) -> dict[str, Any]:

@@ -58,6 +58,11 @@ class Problem:
         pairs = zip(self.links, self.operands, strict=True)
         return [link.op.infer(*types) for link, types in pairs]
 
+    def first(self, *kinds: type[Op]) -> int:
+        """The first link whose operator is of these kinds; -1 if there is none."""
+        links = enumerate(self.links)
+        return next((k for k, link in links if isinstance(link.op, kinds)), -1)
+
     @property
     def output(self) -> Type:
         return self.results[-1]

@@ -31,6 +31,7 @@ from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import (
     epilogue_arguments,
     epilogue_of,
+    misfit,
     pack_before,
     pack_with_rows,
     prologue_of,
@@ -116,10 +117,9 @@ class Activated(Kernel):
         index = _convolution(problem)
         if index == 0:
             return "it does not begin with what a convolution's input goes through"
-        before, after = Epilogue.before(problem, index), Epilogue.of(problem, index + 1)
-        for end in (before, after):
-            if isinstance(end, str):
-                return end
+        why = misfit(problem, index)
+        if why is not None:
+            return why
         window = the_window(problem, index)
         if window.transposed or window.groups != 1 or window.stride != (1, 1):
             return "it is transposed, strided or has groups"

@@ -165,12 +165,12 @@ class _Call(NamedTuple):
         ends = [*starts[1:], len(problem.links)]
         parts = [segment(problem, *cut) for cut in zip(starts, ends, strict=True)]
         hidden, area = extents(problem.results[starts[0]])[0], extents(problem.inputs[0])[1:]
-        return _Call(_pool(problem), parts, hidden, math.prod(area))
+        return _Call(problem.first(GlobalAvgPool), parts, hidden, math.prod(area))
 
 
 def _why_not(problem: Problem) -> str | None:
     """Why its links are not a global mean and one or two products."""
-    products, pool = _products(problem), _pool(problem)
+    products, pool = _products(problem), problem.first(GlobalAvgPool)
     if not 1 <= len(products) <= 2 or not 0 <= pool < products[0]:
         return "it is not a global mean and one or two products"
     between = problem.links[pool + 1 : products[0]]
@@ -183,12 +183,6 @@ def _why_not(problem: Problem) -> str | None:
     after = [Epilogue.of(part.problem, 1) for part in _Call.of(problem).products]
     ends = [Epilogue.before(problem, pool), *after]
     return next((end for end in ends if isinstance(end, str)), None)
-
-
-def _pool(problem: Problem) -> int:
-    """The link that is a global mean; -1 if none is."""
-    links = enumerate(problem.links)
-    return next((k for k, link in links if isinstance(link.op, GlobalAvgPool)), -1)
 
 
 def _products(problem: Problem) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from cnndsl.ops.base import Op, RuleError
@@ -21,15 +22,17 @@ class Applier(Caller):
     _weighed, _weighty = 0, -1
     """The nodes that were asked for weights, and the last one that has some."""
 
+    @abstractmethod
     def run(
         self, expr: ast.Expr, env: Env, flow: Flow, space: Namespace, label: str | None = None
     ) -> Later[Flow]:
-        raise NotImplementedError
+        """One term applied to what flows into it."""
 
+    @abstractmethod
     def body(
         self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace
     ) -> Routine[Flow]:
-        raise NotImplementedError
+        """The terms of a declaration, one after the other."""
 
     def block(
         self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace, span: Span
@@ -37,10 +40,11 @@ class Applier(Caller):
         """The body of a declaration that has a namespace of its own."""
         return self.body(tree, env, flow, space)
 
+    @abstractmethod
     def operands(
         self, exprs: list[ast.Expr], env: Env, flow: Flow, space: Namespace
     ) -> Routine[list[tuple[Flow, Span]]]:
-        raise NotImplementedError
+        """The maps that an operator of several inputs joins, each with its place."""
 
     def _misplaced(self, expr: ast.Expr, env: Env, flow: Flow, *_: Any) -> Flow:
         self._report_kind(expr, "a layer is needed here, and this is a number")

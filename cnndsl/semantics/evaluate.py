@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ SIZES = ("channels", "height", "width")
 _CODES = {"arithmetic": errors.arithmetic, "kind": errors.wrong_kind, "symbolic": errors.symbolic}
 
 
-class Evaluator:
+class Evaluator(ABC):
     """Numbers of a term. ``UNKNOWN`` is the value of what was already reported."""
 
     def __init__(self, state: State) -> None:
@@ -258,8 +259,8 @@ class Evaluator:
     def _result(self, expr: ast.Expr, env: Env) -> Routine[Any]:
         return (yield self.value(expr, env))
 
+    @abstractmethod
     def enter(
         self, target: Definition, expr: ast.Call | None, env: Env, flow: Flow, path: str, span: Span
     ) -> Routine[Env | None]:
         """The environment of a call's body, or None when its arguments do not fit."""
-        raise NotImplementedError  # the subclass that checks calls has it: `calls.Caller`
