@@ -90,6 +90,16 @@ class Watch:
         seal = self._seal  # another thread may take it away
         return seal is not None and seal.whole
 
+    def is_untouched(self) -> bool:
+        """Whether it is sealed and as it was, and nothing is in the way."""
+        return (
+            self.sealed
+            and not self._probes.differ()
+            and list(map(_forward, self._classes)) == self._forwards
+            and not any(_hooks(self._root))
+            and not _global_hooks()
+        )
+
     def changed(self, mark: object = None) -> bool:
         """Whether anything is another. ``mark``: another than the last asks for a close look."""
         if self.sealed:

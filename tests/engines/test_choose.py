@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.engines import choose, memory
-from cnndsl.engines.base import Job
+from cnndsl.engines import accuracy, choose, memory
+from cnndsl.engines.apply import Plain
+from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.choose import ENGINES
 from cnndsl.engines.chunks import sizes_for_batch
 from cnndsl.passes.flow import Flow
@@ -79,3 +80,38 @@ def test_an_operator_within_a_chain_may_look_across_samples(
     assert sizes_for_batch(flow, 8) == (1, 4)
     monkeypatch.setattr(type(chain.links[1].op), "__module__", "elsewhere.ops")
     assert sizes_for_batch(flow, 8) == ()
+
+
+class _Coarse(Engine):
+    """Faster than any other, with some times PyTorch's error."""
+
+    name = "coarse"
+
+    def __init__(self, times: float) -> None:
+        self.times = times
+
+    def build(self, job: Job) -> Runner:
+        exact = Plain(job.flow, job.parameters, torch.float64)
+        plain = Plain(job.flow, job.parameters)
+
+        def run(x: torch.Tensor) -> list[torch.Tensor]:
+            true = exact(x.double())[0]
+            return [true + self.times * (plain(x)[0] - true)]
+
+        return run
+
+
+@pytest.mark.parametrize(("times", "chosen"), [(1.15, True), (1.23, False), (0.5, True)])
+def test_what_is_less_exact_than_pytorch_is_not_chosen(
+    times: float, chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room to spare: on other samples it may be less exact than on those it is judged by."""
+    monkeypatch.setitem(ENGINES, "coarse", _Coarse(times))
+    monkeypatch.setattr(choose, "QUICK", ("torch", "coarse"))
+    monkeypatch.setattr(accuracy, "floor", lambda true: 0.0)
+    monkeypatch.setattr(choose, "_timed", lambda runs: {c: -len(c.engine.name) for c in runs})
+    text = "net N: [3, H, W] = conv(8, 3) -> relu -> conv(8, 3)"
+    network: Any = cnndsl.loads(text).net().compile(engine="auto").eval()
+    with torch.no_grad():
+        network(torch.randn(1, 3, 8, 8))
+    assert network._live.choice.engine.name == ("coarse" if chosen else "torch")
