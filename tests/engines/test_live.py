@@ -244,6 +244,21 @@ def test_a_dtype_of_the_computation() -> None:
     assert model._live.refused == ""
 
 
+def test_inputs_on_another_device() -> None:
+    """Also like the last but for that."""
+    fast, plain = pair()
+    with torch.no_grad():
+        for _ in range(5):
+            fast(picture())
+    assert fast._live.sealed
+    found = []
+    for module in (fast, plain):
+        with torch.no_grad(), pytest.raises(Exception) as raised:
+            module(picture().to("meta"))
+        found.append((raised.type, str(raised.value)))
+    assert found[0] == found[1] and fast._live.refused.startswith("an input is not a plain tensor")
+
+
 def test_copies_go_their_own_ways() -> None:
     fast, plain = pair()
     assert_follows(fast, plain)

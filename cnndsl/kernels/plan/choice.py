@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnndsl.graph.cost import shape
-from cnndsl.kernels.plan.cost import NOTHING, Cost, Way, Work, costs, guesses, ways
+from cnndsl.kernels.plan.cost import NOTHING, Cost, Way, Work, cost_of, costs, guesses, ways
 from cnndsl.kernels.plan.device import Device
+from cnndsl.kernels.plan.vendor import ATEN
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.segments import Segment, segment
 
@@ -16,7 +17,17 @@ Measured = Callable[[Problem, Sequence[Way]], dict[Way, float]]
 """Seconds of the ways that were measured on this kind of device; wrong ones are infinite."""
 
 
+Known = Callable[[str], Mapping[str, float]]
+"""Seconds of steps that were timed as one, by the name of the steps and that of the variant."""
+CLOSE, MANY = 1.25, 8
+"""Within this factor of the best, two ways may change places when the steps around them run."""
+
+
 def nothing_measured(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+    return {}
+
+
+def nothing_known(name: str) -> Mapping[str, float]:
     return {}
 
 
@@ -53,10 +64,15 @@ class Piece:
 
 
 class Chooser:
-    """Remembers what each problem costs: networks repeat themselves."""
+    """Remembers what each problem costs: networks repeat themselves.
 
-    def __init__(self, device: Device, measured: Measured = nothing_measured) -> None:
-        self.device, self.measured = device, measured
+    ``measured``: of problems alone; ``known``: of steps as they follow each other.
+    """
+
+    def __init__(
+        self, device: Device, measured: Measured = nothing_measured, known: Known = nothing_known
+    ) -> None:
+        self.device, self.measured, self.known = device, measured, known
         self._options: dict[Problem, list[Option]] = {}
 
     def options(self, problem: Problem) -> list[Option]:
@@ -100,11 +116,48 @@ class Chooser:
         return max(computed, moved) + kernels * self.device.interval
 
     def _piece(self, cut: Segment, places: int) -> Piece | None:
-        pieces = [
+        pieces = self._all(cut, places)
+        return min(pieces, key=lambda piece: piece.seconds(self.device), default=None)
+
+    def _all(self, cut: Segment, places: int) -> list[Piece]:
+        return [
             Piece(cut, option, copies(cut.problem, option.way.copies(places), self.device))
             for option in self.options(cut.problem)
         ]
-        return min(pieces, key=lambda piece: piece.seconds(self.device), default=None)
+
+    # --- beside the cheapest --------------------------------------------------------------------
+
+    def alternatives(self, problem: Problem, places: int = 0) -> list[tuple[Piece, ...]]:
+        """The cheapest, then what is close: of each cut the best by each maker of its parts."""
+        best = self.pieces(problem, places)
+        ends: list[list[tuple[Piece, ...]]] = [[()]]
+        for last in range(1, len(problem.links) + 1):
+            to = places if last == len(problem.links) else 0
+            found = (
+                (*before, piece)
+                for first in range(last)
+                for piece in self._makers(segment(problem, first, last), to)
+                for before in ends[first]
+            )
+            ends.append(sorted(found, key=self._seconds)[:MANY])
+        most = CLOSE * self._seconds(best)
+        return [best, *(p for p in ends[-1] if p != best and self._seconds(p) <= most)]
+
+    def _makers(self, cut: Segment, places: int) -> Iterator[Piece]:
+        seen = set()
+        for piece in sorted(self._all(cut, places), key=lambda piece: piece.seconds(self.device)):
+            if piece.way.maker not in seen:
+                seen.add(piece.way.maker)
+                yield piece
+
+    def _seconds(self, pieces: Sequence[Piece]) -> float:
+        return sum(piece.seconds(self.device) for piece in pieces)
+
+    def plain(self, problem: Problem, places: int = 0) -> tuple[Piece, ...]:
+        """By PyTorch's operators: what all others are compared with."""
+        cut, way = segment(problem, 0, len(problem.links)), Way(ATEN)
+        option = Option(way, cost_of(way, problem, self.device))
+        return (Piece(cut, option, copies(problem, way.copies(places), self.device)),)
 
 
 def copies(problem: Problem, count: int, device: Device) -> Cost:

@@ -19,7 +19,7 @@ from cnndsl.kernels.base import Kernel, Operands, run
 from cnndsl.kernels.plan.choice import Chooser, Piece
 from cnndsl.kernels.plan.device import present
 from cnndsl.kernels.plan.memory import Slot, memory
-from cnndsl.kernels.plan.network import Plan, Planned
+from cnndsl.kernels.plan.network import Plan, Planned, Region
 from cnndsl.kernels.plan.planner import plan
 from cnndsl.kernels.plan.storage import Lies
 from cnndsl.kernels.plan.store import Store
@@ -40,15 +40,23 @@ class Part(NamedTuple):
 
 
 class Launches:
-    """One run of a plan on one device; its results hold until the next run."""
+    """One run of a plan on one device; its results hold until the next run.
 
-    def __init__(self, plan: Plan, weights: Weights, device: str) -> None:
-        self.plan, self.memory, self.device = plan, memory(plan), device
+    ``only``: of one of its regions; ``hold`` then takes the place of what runs before it.
+    """
+
+    def __init__(
+        self, plan: Plan, weights: Weights, device: str, only: Region | None = None
+    ) -> None:
+        self.plan, self.memory, self.device = plan, memory(plan, only), device
+        self.only, self.regions = only, plan.regions if only is None else (only,)
         self.arena = torch.empty(self.memory.bytes, dtype=torch.uint8, device=device)
-        self.parts = [
-            [_part(piece, _own(planned.step, weights), device) for piece in planned.pieces]
-            for planned in plan.steps
-        ]
+        self.parts = {
+            position: [_part(piece, _own(planned.step, weights), device) for piece in planned.pieces]
+            for region in self.regions
+            for position, planned in enumerate(plan.steps[: region.last])
+            if position >= region.first
+        }
         self._theirs: dict[int, Tensor] = {}
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
@@ -61,17 +69,26 @@ class Launches:
         for step, x in zip(self.plan.flow.inputs, inputs, strict=True):
             self._tensor(self.memory.storages.homes[step.id]).copy_(entering(x, self.plan.dtype))
 
+    def hold(self, step: Step, x: Tensor) -> None:
+        """As if the step had given this."""
+        storages = self.memory.storages
+        for lies in (storages.homes[step.id], *storages.writes[step.id]):
+            if self.memory.slot(lies.storage):
+                self._tensor(lies).copy_(x)
+        if not self.memory.slot(storages.homes[step.id].storage):
+            self._theirs[step.id] = x
+
     def results(self) -> list[Tensor]:
         """Copies of what was computed."""
-        return [self._value(step).clone() for step in self.plan.flow.results]
+        return [self.value(step).clone() for step in self.plan.flow.results]
 
     @torch.no_grad()
     def run(self) -> None:
         """Every launch, in order."""
-        for step in self.plan.flow.inputs:
+        for step in self.plan.flow.inputs if self.only is None else ():
             for lies in self.memory.storages.writes[step.id]:
-                self._tensor(lies).copy_(self._value(step))
-        for region in self.plan.regions:
+                self._tensor(lies).copy_(self.value(step))
+        for region in self.regions:
             for number in range(self.plan.batch // region.chunk):
                 samples = slice(number * region.chunk, (number + 1) * region.chunk)
                 for position in range(region.first, region.last):
@@ -81,7 +98,7 @@ class Launches:
         planned, parts = self.plan.steps[position], self.parts[position]
         if not parts:  # a view
             return
-        inputs = [_chunk(self._value(source), samples) for source in planned.step.inputs]
+        inputs = [_chunk(self.value(source), samples) for source in planned.step.inputs]
         outs = [_chunk(out, samples) for out in self._outs(planned)]
         running = inputs[0]
         for index, part in enumerate(parts):
@@ -107,7 +124,8 @@ class Launches:
         places = self.memory.storages.writes[planned.step.id]
         return [self._tensor(lies) for lies in places if self.memory.slot(lies.storage)]
 
-    def _value(self, step: Step) -> Tensor:
+    def value(self, step: Step) -> Tensor:
+        """What the step gave, where it lies."""
         lies = self.memory.storages.homes[step.id]
         return self._tensor(lies) if self.memory.slot(lies.storage) else self._theirs[step.id]
 
@@ -188,5 +206,5 @@ def graphed(job: Job) -> Graphed:
     device, store = present(), Store.here()
     if job.dtype not in device.flops:
         raise EngineError(f"no kernel computes in {str(job.dtype).partition('.')[2]}")
-    found = plan(job.flow, job.shapes[0][0], job.dtype, Chooser(device, store))
+    found = plan(job.flow, job.shapes[0][0], job.dtype, Chooser(device, store, store.known))
     return Graphed(Launches(found, derived(job), "cuda"))

@@ -59,17 +59,17 @@ class Memory:
         return self.slots.get(id(storage))
 
 
-def memory(plan: Plan) -> Memory:
-    """The layout, the same for the same plan."""
+def memory(plan: Plan, only: Region | None = None) -> Memory:
+    """The layout, the same for the same plan. ``only``: without what this region does not touch."""
     storages = Storages.of(plan.flow, plan.buffers)
     for planned in reversed(plan.steps):
         _hold(planned, storages)
     in_place = sum(_over_residual(plan, storages, k) for k in range(len(plan.steps)))
     wanted: list[tuple[Storage, int]] = []
     for storage in storages.all:
-        if not _is_theirs(storage, plan):
+        if not _is_theirs(storage, plan) and (only is None or _touches(storage, only)):
             wanted.append((storage, _samples(storage, plan)))
-    between = list(_between(plan))
+    between = list(_between(plan, plan.regions if only is None else (only,)))
     wanted += [(storage, samples) for _, storage, samples in between]
     blocks = [_block(storage, samples, plan) for storage, samples in wanted]
     offsets, total = lay_out(blocks)
@@ -176,6 +176,10 @@ def _inside(storage: Storage, region: Region) -> bool:
     return not storage.lasting and region.first <= storage.first and storage.last < region.last
 
 
+def _touches(storage: Storage, region: Region) -> bool:
+    return storage.first < region.last and storage.last >= region.first
+
+
 def _samples(storage: Storage, plan: Plan) -> int:
     """A chunk of what lives in one region, the whole batch of what crosses its borders."""
     if not storage.written:
@@ -196,9 +200,11 @@ def _is_theirs(storage: Storage, plan: Plan) -> bool:
     return whole and not planned.pieces[-1].way.ours
 
 
-def _between(plan: Plan) -> Iterator[tuple[tuple[int, int], Storage, int]]:
+def _between(
+    plan: Plan, regions: Sequence[Region]
+) -> Iterator[tuple[tuple[int, int], Storage, int]]:
     """What the parts of one step hand on, but the last."""
-    for region in plan.regions:
+    for region in regions:
         for position in range(region.first, region.last):
             for number, piece in enumerate(plan.steps[position].pieces[:-1]):
                 if piece.way.ours:
@@ -211,7 +217,6 @@ def _block(storage: Storage, samples: int, plan: Plan) -> Block:
     first, last = storage.first, storage.last
     size = samples * math.prod(storage.size) * plan.dtype.itemsize
     for region in plan.regions:
-        touches = storage.first < region.last and storage.last >= region.first
-        if region.chunk != plan.batch and touches and samples == plan.batch:
+        if region.chunk != plan.batch and _touches(storage, region) and samples == plan.batch:
             first, last = min(first, region.first), max(last, region.last - 1)
     return Block(size, first, last)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -29,16 +31,39 @@ class Planned:
         return sum(piece.seconds(device) for piece in self.pieces)
 
 
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One way to run consecutive steps: planned for ``chunk`` samples at a time."""
+
+    chunk: int
+    steps: tuple[Planned, ...]
+
+    @cached_property
+    def name(self) -> str:
+        """Among the ways of the same steps: every cut, and what computes each part."""
+        parts = [
+            [f"{piece.segment.first} {piece.way}" for piece in planned.pieces]
+            for planned in self.steps
+        ]
+        return f"by {self.chunk}, {hashlib.sha256(str(parts).encode()).hexdigest()[:16]}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Region(NamedTuple):
     """Steps ``first`` to ``last``, the latter left out, for ``chunk`` samples at a time.
 
-    ``seconds``: of all chunks, what stays in the L2 cache read from there.
+    ``seconds``: of all chunks, what stays in the L2 cache read from there. ``measured``: whether
+    they were timed as one; ``rivals``: what else was, and its seconds, the fastest first.
     """
 
     first: int
     last: int
     chunk: int
     seconds: float
+    measured: bool = False
+    rivals: tuple[tuple[Variant, float], ...] = ()
 
 
 @dataclass(frozen=True)

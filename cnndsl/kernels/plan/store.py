@@ -1,6 +1,7 @@
 """What was measured on a device: remembered for this user, or shipped with the package.
 
-Keyed by GPU, versions, the kernels' source and the problem, so that nothing old is believed.
+Keyed by GPU, versions, the source of kernels and launches, and the problem, so that nothing old
+is believed. Steps that were timed as one are kept beside the problems, under a name of their own.
 Shipped tables are ``tables/<gpu>.json`` beside this file. There are none yet: no kernel was
 timed on a device so far.
 """
@@ -25,6 +26,7 @@ from cnndsl.kernels.problem import Problem
 
 TABLES = Path(__file__).parent / "tables"
 _KERNELS = Path(__file__).parents[1]
+_LAUNCHING = ("launches.py", "memory.py", "storage.py", "vendor.py")
 _MICRO = 1e6
 WRONG = math.inf
 """The time of a way that gave wrong numbers, or did not run."""
@@ -45,16 +47,19 @@ def _version(package: str) -> str:
 
 @cache
 def sources() -> str:
-    """A hash of the kernels' source: a kernel that was changed was not measured."""
+    """A hash of the kernels' source, and of what launches them: what was changed was not
+    measured."""
     found = hashlib.sha256()
-    for path in sorted(_KERNELS.glob("*.py")):
+    launching = (path for path in _KERNELS.glob("plan/*.py") if path.name in _LAUNCHING)
+    for path in sorted((*_KERNELS.glob("*.py"), *launching)):
         found.update(path.name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
 
 
 @dataclass
 class Store:
-    """Times by problem and way, in seconds; ``WRONG`` for what must not be used."""
+    """Times by problem and way, and by steps and variant, in seconds; ``WRONG`` for what must not
+    be used."""
 
     gpu: str
     shipped: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
@@ -73,30 +78,33 @@ class Store:
 
     def __call__(self, problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
         """Seconds of those ways that were measured."""
-        found = {**self.shipped.get(str(problem), {}), **self._remembered(problem)}
-        return {
-            way: WRONG if (time := found[str(way)]) is None else time / _MICRO
-            for way in ways
-            if str(way) in found
-        }
+        found = self.known(str(problem))
+        return {way: found[str(way)] for way in ways if str(way) in found}
 
-    def _remembered(self, problem: Problem) -> dict[str, float | None]:
-        entry = memory.recall(self._key(problem)) or {}
+    def known(self, name: str) -> dict[str, float]:
+        """Seconds of all that was measured under this name: of a problem, or of several steps."""
+        found = {**self.shipped.get(name, {}), **self._remembered(name)}
+        return {way: WRONG if time is None else time / _MICRO for way, time in found.items()}
+
+    def _remembered(self, name: str) -> dict[str, float | None]:
+        entry = memory.recall(self._key(name)) or {}
         times = entry.get("microseconds")
         if not isinstance(times, dict):
             return {}
         return {k: t for k, t in times.items() if t is None or _is_time(t)}
 
-    def keep(self, problem: Problem, times: Mapping[Way, float]) -> bool:
-        """Adds to what is known of this problem; False if there is no safe place for it."""
-        found = self._remembered(problem) | {
+    def keep(self, asked: object, times: Mapping[Any, float]) -> bool:
+        """Adds to what is known of a problem and its ways, or of steps and their variants, both by
+        their texts; False if there is no safe place for it."""
+        name = str(asked)
+        found = self._remembered(name) | {
             str(way): round(_MICRO * time, 3) if math.isfinite(time) else None
             for way, time in times.items()
         }
-        return memory.remember(self._key(problem), {"microseconds": found})
+        return memory.remember(self._key(name), {"microseconds": found})
 
-    def _key(self, problem: Problem) -> dict[str, Any]:
-        return {**key(self.gpu), "problem": str(problem)}
+    def _key(self, name: str) -> dict[str, Any]:
+        return {**key(self.gpu), "problem": name}
 
 
 def _is_time(value: object) -> bool:

@@ -217,5 +217,6 @@ class CublasLt(Vendor):
         return product
 
 
-VENDORS: tuple[Vendor, ...] = (Skipping(), CudnnFused(), CublasLt(), Aten())
+ATEN = Aten()
+VENDORS: tuple[Vendor, ...] = (Skipping(), CudnnFused(), CublasLt(), ATEN)
 """The dearest first, so that it wins where they are equal; the last takes everything."""
