@@ -33,6 +33,7 @@ from cnndsl.engines.accuracy import error, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
+from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.engines.ort_engine import OrtEngine
 from cnndsl.engines.timing import interleaved
 from cnndsl.passes.base import Pipeline
@@ -43,6 +44,7 @@ from cnndsl.passes.remove_identity import RemoveIdentity
 
 PEERS = ("inductor", "onnxruntime", "openvino")
 """Beside eager PyTorch, which is what others make of the network as written without fusion."""
+AS_WRITTEN = {e.name: e for e in (OrtEngine(as_written=True), OpenVinoEngine(as_written=True))}
 QUICK = ("ResNet18", "SqueezeNet1_0", "MobileNetV2")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -68,9 +70,10 @@ class Runs:
         x = cases[0][0]
         try:
             runner = build()
-            runner(x)
-            self.built[name] = time.perf_counter() - started
-            found = [error(runner(given)[0], exact) for given, exact in cases]
+            with torch.inference_mode():
+                runner(x)
+                self.built[name] = time.perf_counter() - started
+                found = [error(runner(given)[0], exact) for given, exact in cases]
         except (EngineError, RuntimeError) as problem:
             self.refused[name] = str(problem).splitlines()[0]
             return
@@ -78,7 +81,8 @@ class Runs:
         self.run[name] = lambda: runner(x)
 
     def race(self, rounds: int) -> None:
-        self.times = interleaved(self.run, rounds)
+        with torch.inference_mode():  # as around the loop of who serves
+            self.times = interleaved(self.run, rounds)
 
     def best(self, names: Sequence[str]) -> str:
         return min(names, key=lambda name: statistics.median(self.times[name]))
@@ -118,12 +122,11 @@ def compare(file: str, name: str, batch: int, dtype: torch.dtype, options: Any) 
 
 
 def called(model: Any) -> Runner:
-    """A module as a user calls it for inference."""
+    """A module as a user calls it, in inference mode."""
 
     def run(x: Tensor) -> Sequence[Tensor]:
-        with torch.inference_mode():
-            found = model(x)
-            return [found] if isinstance(found, Tensor) else found
+        found = model(x)
+        return [found] if isinstance(found, Tensor) else found
 
     return run
 
@@ -157,7 +160,7 @@ def peers(
     written = flow.copy()
     Pipeline([RemoveIdentity(), PoolForms()]).run(written)  # as exporters write fixed sizes
     for name in PEERS:
-        engine = OrtEngine(as_written=True) if name == "onnxruntime" else ENGINES[name]
+        engine = AS_WRITTEN.get(name) or ENGINES[name]
         job = Job(written, parameters, (tuple(x.shape),), dtype)
         if name not in without and not engine.absent() and not engine.refuses(job):
             yield f"peer {name}", lambda e=engine, j=job: e.build(j)

@@ -63,7 +63,7 @@ def _ratios(found: Tensor, plain: Tensor, true: Tensor) -> Iterator[float]:
     for part in (_whole, _border) if _has_border(true) else (_whole,):
         least = floor(part(true)) / SLACK + torch.finfo(torch.float64).tiny
         mine, usual = (error(part(y), part(true)) for y in (found, plain))
-        yield max(mine, least) / (usual + least) if isfinite(usual) else inf
+        yield max(mine, least) / max(usual, least) if isfinite(usual) else inf
 
 
 def _whole(y: Tensor) -> Tensor:

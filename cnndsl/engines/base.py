@@ -24,6 +24,10 @@ class EngineError(RuntimeError):
     """An engine cannot run this flow; the text is one sentence for the user."""
 
 
+class NotFinite(Exception):
+    """An input holds NaN or infinity: engines may compute something else with it than PyTorch."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be run. ``flow`` is optimised already, with the engine's own ``fusion`` too.
@@ -55,6 +59,8 @@ class Engine(ABC):
     """Whether one runner takes every shape."""
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
+    looks: ClassVar[bool] = False
+    """Whether its runners raise NotFinite themselves."""
 
     @property
     def device(self) -> str:

@@ -46,9 +46,9 @@ AUTO = "auto"
 QUICK = ("torch", "onnxruntime", "onnxruntime-winograd", "openvino")
 """What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
 ROUNDS = 3
-CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 12, 1.0
-"""Choices within this factor of the fastest are timed again, at most so many rounds, and no more
-than fit into so many seconds."""
+CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 12, 5.0
+"""Choices within this factor of the fastest are timed again, at most so many rounds, of which none
+begins after so many seconds."""
 
 
 EXACT = 1.2
@@ -152,9 +152,8 @@ def _timed(runs: Mapping[Choice, Callable[[], Any]]) -> dict[Choice, float]:
     medians = {choice: statistics.median(found) for choice, found in times.items()}
     least = min(medians.values(), default=0.0)
     close = {choice: run for choice, run in runs.items() if medians[choice] < CLOSE * least}
-    more = min(MORE_ROUNDS, int(PATIENCE / max(least, 1e-6)))
-    if len(close) > 1 and more:
-        for choice, found in interleaved(close, more).items():
+    if len(close) > 1:
+        for choice, found in interleaved(close, MORE_ROUNDS, patience=PATIENCE).items():
             medians[choice] = statistics.median((*times[choice], *found))
     return {choice: 1000 * seconds for choice, seconds in medians.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import count
 
@@ -70,9 +70,12 @@ class _Streams:
                 found[number] = runner(*chunks[number])
 
         first, *others = self.runners
-        waiting = [self._pool().submit(work, runner) for runner in others]
-        work(first)
-        for future in waiting:
+        others_at_work = [self._pool().submit(work, runner) for runner in others]
+        try:
+            work(first)
+        finally:  # nobody is to work on when the caller has his answer, or an error
+            wait(others_at_work)
+        for future in others_at_work:
             future.result()
         return _joined(found)
 

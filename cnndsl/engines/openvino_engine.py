@@ -12,13 +12,22 @@ from torch import Tensor
 
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
+from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO's CPU plugin, for one shape at a time; bfloat16 where the CPU has it."""
+    """OpenVINO's CPU plugin, for one shape at a time; bfloat16 where the CPU has it.
+
+    ``as_written``: without our own forms for its sums and without a look at the inputs, as others
+    give it a network.
+    """
 
     name = "openvino"
+    looks = True
+
+    def __init__(self, *, as_written: bool = False) -> None:
+        self.as_written = as_written
 
     def absent(self) -> str | None:
         return missing("openvino", "onnx")
@@ -29,46 +38,55 @@ class OpenVinoEngine(Engine):
         return None
 
     def build(self, job: Job) -> Runner:
-        return _Request(_compiled(job, 1).create_infer_request())
+        return self._request(self._compiled(job, 1))
 
     def streams(self, job: Job) -> Sequence[Runner]:
-        compiled = _compiled(job, job.threads)
-        return [_Request(compiled.create_infer_request()) for _ in range(job.threads)]
+        compiled = self._compiled(job, job.threads)
+        return [self._request(compiled) for _ in range(job.threads)]
 
+    def _request(self, compiled: Any) -> Runner:
+        return _Request(compiled.create_infer_request(), looks=not self.as_written)
 
-def _compiled(job: Job, streams: int) -> Any:
-    """The model for as many requests at a time as there are ``streams``."""
-    import openvino
-    from openvino import properties
+    def _compiled(self, job: Job, streams: int) -> Any:
+        """The model for as many requests at a time as there are ``streams``."""
+        import openvino
+        from openvino import properties
 
-    from cnndsl.engines.onnx_model import onnx_model
+        from cnndsl.engines.onnx_exact import products_in_stages
+        from cnndsl.engines.onnx_inputs import sum_inputs
+        from cnndsl.engines.onnx_model import onnx_model
 
-    full = replace(job, dtype=torch.float32)
-    model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
-    kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
-    settings = {
-        properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
-        properties.hint.inference_precision(): kind,
-        properties.inference_num_threads(): job.threads,
-    }
-    if streams > 1:
-        settings[properties.num_streams()] = streams
-    try:
-        read = openvino.Core().read_model(model.SerializeToString())
-        return openvino.compile_model(read, "CPU", settings)
-    except Exception as error:  # its errors have no common base
-        raise EngineError(f"openvino: {error}") from None
+        full = replace(job, dtype=torch.float32)
+        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
+        if not self.as_written:
+            products_in_stages(model)
+            sum_inputs(model)
+        kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
+        settings = {
+            properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
+            properties.hint.inference_precision(): kind,
+            properties.inference_num_threads(): job.threads,
+        }
+        if streams > 1:
+            settings[properties.num_streams()] = streams
+        try:
+            read = openvino.Core().read_model(model.SerializeToString())
+            return openvino.compile_model(read, "CPU", settings)
+        except Exception as error:  # its errors have no common base
+            raise EngineError(f"openvino: {error}") from None
 
 
 class _Request:
     """One place for inputs and results: a thread waits until another has taken its own."""
 
-    def __init__(self, request: Any) -> None:
-        self.request, self.turn = request, Lock()
+    def __init__(self, request: Any, *, looks: bool) -> None:
+        self.request, self.looks, self.turn = request, looks, Lock()
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         arrays = {i: x.detach().float().contiguous().numpy() for i, x in enumerate(inputs)}
         with self.turn:
-            found = self.request.infer(arrays, share_inputs=True)
+            named = self.request.infer(arrays, share_inputs=True)
+            found = [named[i] for i in range(len(named))]
+            kept = without_sums(found, inputs) if self.looks else found
             # Copies: the request writes its next results to the same memory.
-            return [torch.from_numpy(found[i].copy()) for i in range(len(found))]
+            return [torch.from_numpy(y.copy()) for y in kept]

@@ -11,17 +11,21 @@ from torch import Tensor
 
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
+from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
 from cnndsl.passes.pipeline import TILES
+from cnndsl.passes.winograd import Winograd
 
 
 class OrtEngine(Engine):
     """The CPU provider of onnxruntime, for one shape at a time; it computes in float32 always.
 
-    ``as_written``: without our own forms for its layout and sums, as others give it a network.
+    ``as_written``: without our own forms for its layout and sums and without a look at the inputs,
+    as others give it a network.
     """
 
     name = "onnxruntime"
+    looks = True
 
     def __init__(self, *, as_written: bool = False) -> None:
         self.as_written = as_written
@@ -37,15 +41,17 @@ class OrtEngine(Engine):
     def build(self, job: Job) -> Runner:
         import onnxruntime
 
+        from cnndsl.engines.onnx_exact import means_in_stages
+        from cnndsl.engines.onnx_inputs import sum_inputs
         from cnndsl.engines.onnx_model import onnx_model
-        from cnndsl.engines.ort_exact import sum_in_stages
         from cnndsl.engines.ort_layout import keep_blocks
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if not self.as_written:
-            sum_in_stages(model)
+            means_in_stages(model)
             keep_blocks(model)
+            sum_inputs(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
         options.inter_op_num_threads = 1
@@ -56,7 +62,7 @@ class OrtEngine(Engine):
             )
         except Exception as error:  # its errors have no common base
             raise EngineError(f"onnxruntime: {error}") from None
-        return _Session(session)
+        return _Session(session, looks=not self.as_written)
 
     def streams(self, job: Job) -> Sequence[Runner]:
         # With one thread a session computes on whichever thread calls it.
@@ -71,18 +77,18 @@ class WinogradEngine(OrtEngine):
 
     def refuses(self, job: Job) -> str | None:
         reason = super().refuses(job)
-        if reason is None and not TILES.run(job.flow.at(job.sizes)).fired:
+        if reason is None and not Winograd().gains(job.flow.at(job.sizes)):
             return "no convolution of this network and size gains from Winograd's tiles"
         return reason
 
 
 class _Session:
-    def __init__(self, session: Any) -> None:
-        self.session = session
+    def __init__(self, session: Any, *, looks: bool) -> None:
+        self.session, self.looks = session, looks
         self.names = [value.name for value in session.get_inputs()]
         self.outputs = [value.name for value in session.get_outputs()]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         arrays = [x.detach().float().contiguous().numpy() for x in inputs]
         found = self.session.run(self.outputs, dict(zip(self.names, arrays, strict=True)))
-        return [torch.from_numpy(y) for y in found]
+        return [torch.from_numpy(y) for y in (without_sums(found, inputs) if self.looks else found)]

@@ -136,11 +136,13 @@ def _own_their_numbers(tensors: Iterable[Tensor]) -> bool:
     return all(_claims(tensor) == alone for tensor in tensors)
 
 
-def _claims(tensor: Tensor) -> tuple[int, int, int]:
+def _claims(tensor: Tensor) -> tuple[int, int, int, bool, bool]:
+    """Memory that PyTorch did not take itself, as an array's or a file's, cannot be resized."""
     storage = tensor.untyped_storage()
-    shared = torch._C._storage_Use_Count(storage._cdata)
+    sharers = torch._C._storage_Use_Count(storage._cdata)
     holders = tensor._use_count()  # type: ignore[attr-defined]
-    return holders, shared, sys.getrefcount(storage)
+    with_others = storage.device.type == "cpu" and storage.is_shared()
+    return holders, sharers, sys.getrefcount(storage), storage.resizable(), with_others
 
 
 def _are_known(groups: Sequence[list[Any]], holders: Iterable[Iterable[object]]) -> bool:

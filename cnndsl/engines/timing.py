@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, TypeVar
 
 Name = TypeVar("Name")
@@ -18,16 +19,24 @@ LONG = 0.4
 
 
 def interleaved(
-    runs: Mapping[Name, Callable[[], Any]], rounds: int, *, best_of: int = 2
+    runs: Mapping[Name, Callable[[], Any]],
+    rounds: int,
+    *,
+    best_of: int = 2,
+    patience: float = inf,
 ) -> dict[Name, list[float]]:
-    """Seconds of each run, one figure per round, in rounds A B C A B C.
+    """Seconds of each run, one figure per round, in rounds A B C A B C; no round begins after
+    ``patience`` seconds.
 
     In each round a run rests, is called once to wake its threads, and then ``best_of`` times: the
     fastest of them counts; of a run that takes more than ``LONG``, the first. A first round warms
     up and does not count.
     """
     times: dict[Name, list[float]] = {name: [] for name in runs}
+    begun = time.perf_counter()
     for number in range(rounds + 1):
+        if time.perf_counter() - begun > patience:
+            break
         for name, run in runs.items():
             found = _steady(run, best_of)
             if number:

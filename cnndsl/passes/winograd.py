@@ -78,12 +78,20 @@ class Winograd(Rewrite):
         return True
 
     def visit(self, step: Step, flow: Flow) -> Fired | Missed | None:
-        if not isinstance(step.op, Conv) or not self.is_plain(step) or not self.has_numbers(step):
+        if not self.fits(step):
             return None
         if not (self.always or pays(step)):
             return Missed("tiles of 4x4 do not pay: the transforms cost more than they save")
         flow.replace(step, _tiled(step, flow))
         return Fired("a 3x3 convolution by tiles of 4x4")
+
+    def gains(self, flow: Flow) -> bool:
+        """Whether it pays anywhere."""
+        return any(self.fits(step) and pays(step) for step in flow)
+
+    def fits(self, step: Step) -> bool:
+        """Whether it is right here."""
+        return isinstance(step.op, Conv) and self.is_plain(step) and self.has_numbers(step)
 
     def is_plain(self, step: Step) -> bool:
         """A dense 3x3 window that stops at every pixel."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import cnndsl
+from cnndsl.engines import accuracy
 from cnndsl.engines.accuracy import SAMPLES, Standard, agrees, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Job
@@ -65,6 +66,17 @@ CHANGES: dict[str, tuple[Change, bool]] = {
 def test_judgement(name: str) -> None:
     change, good = CHANGES[name]
     assert judged(change) is good
+
+
+def test_what_is_worse_than_rounding_counts_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error as large as the rounding of the result is no licence for another one."""
+    given = job()
+    (x,) = samples(given.shapes, given.dtype)[0]
+    exact = Plain(given.flow, given.parameters, torch.float64)(x.double())[0]
+    usual = accuracy.error(Plain(given.flow, given.parameters)(x)[0], exact)
+    monkeypatch.setattr(accuracy, "floor", lambda true: usual)
+    assert not judged(lambda plain, true, number: worse(plain, true, 1.5))
+    assert judged(lambda plain, true, number: worse(plain, true, 1.1))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])

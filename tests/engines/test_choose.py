@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.engines import accuracy, choose, memory
+from cnndsl.engines import accuracy, choose, memory, timing
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.choose import ENGINES
@@ -47,12 +48,13 @@ def test_numbers_that_no_engine_takes(weight: float, variance: float, x: float) 
 
 
 def test_a_choice_is_remembered_for_this_case_alone() -> None:
-    def key(text: str = TEXT, **given: Any) -> str:
+    def key(text: str = TEXT, engines: tuple[str, ...] = ("torch",), **given: Any) -> str:
         flow = Flow(cnndsl.loads(text).net().graph)
         job = replace(Job(flow, {}, ((1, 1, 4, 4),)), **given)
-        return memory._digest(choose._key(job, [ENGINES["torch"]]))
+        return memory._digest(choose._key(job, [ENGINES[name] for name in engines]))
 
     others = [
+        key(engines=("torch", "openvino")),
         key(TEXT.replace("eps=0", "eps=1")),
         key(shapes=((2, 1, 4, 4),)),
         key(dtype=torch.bfloat16),
@@ -80,6 +82,34 @@ def test_an_operator_within_a_chain_may_look_across_samples(
     assert sizes_for_batch(flow, 8) == (1, 4)
     monkeypatch.setattr(type(chain.links[1].op), "__module__", "elsewhere.ops")
     assert sizes_for_batch(flow, 8) == ()
+
+
+def test_close_choices_are_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look liked `a`; behind it `b` is the faster."""
+    a, b, slow = (choose.Choice(ENGINES[name]) for name in ("torch", "onnxruntime", "openvino"))
+    looks: list[tuple[list[choose.Choice], int, float]] = []
+
+    def interleaved(
+        runs: dict[choose.Choice, Any], rounds: int, patience: float = math.inf
+    ) -> dict[choose.Choice, list[float]]:
+        looks.append((list(runs), rounds, patience))
+        first = {a: [1.0] * rounds, b: [1.1] * rounds, slow: [2.0] * rounds}
+        longer = {a: [1.2] * rounds, b: [1.0] * rounds}
+        return first if len(looks) == 1 else longer
+
+    monkeypatch.setattr(choose, "interleaved", interleaved)
+    times = choose._timed(dict.fromkeys((a, b, slow), lambda: None))
+    assert looks[0][:2] == ([a, b, slow], choose.ROUNDS)
+    assert looks[1] == ([a, b], choose.MORE_ROUNDS, choose.PATIENCE)
+    assert min(times, key=lambda choice: times[choice]) == b and times[slow] == 2000
+
+
+def test_rounds_end_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
+    found = timing.interleaved({"a": lambda: None}, 50, patience=20)
+    assert 1 <= len(found["a"]) < 20
 
 
 class _Coarse(Engine):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -148,6 +149,39 @@ def test_who_holds_a_part_keeps_the_seal_off(name: str, before: bool) -> None:
         with torch.no_grad():
             held.view(-1)[0] += 3
         assert_follows(fast, plain)
+
+
+def _array(module: Any) -> Any:
+    array = module.stem.conv.weight.detach().numpy().copy()
+    module.stem.conv.weight.data = torch.from_numpy(array)
+    return array
+
+
+def _buffer(module: Any) -> Any:
+    array = module.stem.conv.weight.detach().numpy().copy()
+    memory = torch.frombuffer(array, dtype=torch.float32).view(array.shape)
+    module.stem.conv.weight = nn.Parameter(memory)
+    return array
+
+
+def _shared(module: Any) -> Any:
+    """What another process may write: here a second mapping of the same memory does."""
+    weight = module.stem.conv.weight.data.share_memory_()
+    ctypes_array = (ctypes.c_float * weight.numel()).from_address(weight.data_ptr())
+    return np.frombuffer(ctypes_array, dtype=np.float32).reshape(weight.shape)
+
+
+@pytest.mark.parametrize("taken", [_array, _buffer, _shared])
+def test_memory_that_others_own_keeps_the_seal_off(taken: Callable[[Any], Any]) -> None:
+    """Also if they write to a few numbers that no look at some of them would see."""
+    fast, plain = pair()
+    array = taken(fast)
+    with torch.no_grad():
+        for _ in range(12):
+            fast(picture())
+    assert not fast._live.sealed
+    array[2, 1] *= -3
+    assert_follows(fast, plain)
 
 
 def test_writes_to_the_memory_itself_are_seen() -> None:

@@ -47,6 +47,24 @@ def test_engines_without_streams_say_so() -> None:
         chunked(ENGINES["onnxruntime"], replace(wanted, threads=1), 4, streams=True)
 
 
+def test_a_mistake_is_told_when_nobody_works_on() -> None:
+    done: list[int] = []
+
+    def slow(x: Tensor) -> list[Tensor]:
+        time.sleep(0.05)
+        done.append(int(x[0]))
+        return [x]
+
+    def fails(x: Tensor) -> list[Tensor]:
+        raise EngineError("at once")
+
+    with pytest.raises(EngineError, match="at once"):
+        _Streams([fails, slow], 1)(torch.arange(4.0))
+    seen = len(done)
+    time.sleep(0.2)
+    assert 2 <= seen == len(done)
+
+
 def test_a_mistake_of_any_thread_is_raised() -> None:
     def fails(x: Tensor) -> list[Tensor]:
         if float(x[0]) == 5:

@@ -1,0 +1,44 @@
+"""Whether inputs hold NaN or infinity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnndsl.engines.base import NotFinite
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether no number is infinite or NaN: then neither is the sum, unless it overflows.
+
+    By NumPy where it can: PyTorch's sum wakes its threads, which go on looking for work for some
+    milliseconds and take a core from the engine (measured: ResNet-18 35 ms instead of 25).
+    ``einsum`` takes half as long as ``sum``, and says nothing when it overflows.
+    On a GPU it is not asked: our kernels hand NaN on, and the answer would be waited for.
+    """
+    if x.device.type != "cpu":
+        return True
+    if x.requires_grad:
+        x = x.detach()
+    total = np.einsum("i->", x.numpy().ravel("K")) if x.dtype in _IN_NUMPY else x.sum()
+    return isfinite(float(total))
+
+
+_IN_NUMPY = (torch.float32, torch.float64)
+
+
+def without_sums(found: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
+    """What a model with sums of its inputs (``sum_inputs``) found, without them.
+
+    Raises NotFinite if one is NaN or infinite, as it is where a number is, or where numbers beyond
+    1e33 add up to too much.
+    """
+    kept = len(found) - len(inputs)
+    if not all(isfinite(total) for sums in found[kept:] for total in sums.ravel().tolist()):
+        raise NotFinite
+    return found[:kept]

@@ -1,0 +1,65 @@
+"""Sums in stages: the same numbers, with a smaller error."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import cnndsl
+from cnndsl.engines.accuracy import error
+from cnndsl.engines.base import Job
+from cnndsl.engines.openvino_engine import OpenVinoEngine
+from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.passes.flow import Flow
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize("size", [(13, 13), (1, 9), (9, 1), (1, 1), (40, 3)])
+def test_the_same_mean(size: tuple[int, int]) -> None:
+    net = cnndsl.loads(f"net N: [16, {size[0]}, {size[1]}] = relu -> gap").net()
+    x = torch.rand(2, 16, *size)
+    (found,) = OrtEngine().build(Job(Flow(net.graph), {}, (tuple(x.shape),)))(x)
+    torch.testing.assert_close(found, x.mean((2, 3), keepdim=True))
+
+
+def test_a_smaller_error() -> None:
+    net = cnndsl.loads("net N: [64, 56, 56] = conv(64, 1) -> relu -> gap").net()
+    job = Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((1, 64, 56, 56),))
+    x = torch.rand(1, 64, 56, 56, generator=torch.Generator().manual_seed(0))
+    module = net.compile(optimize=0).double()
+    module.load_state_dict(job.parameters)
+    with torch.no_grad():
+        true = module(x.double())
+    ours, written = (
+        error(OrtEngine(as_written=form).build(job)(x)[0], true) for form in (False, True)
+    )
+    assert ours < written / 2
+
+
+@pytest.mark.parametrize("bias", ["", ", bias=no"])
+@pytest.mark.parametrize("features", [200, 250, 260, 512])
+def test_the_same_product(features: int, bias: str) -> None:
+    """In parts or, of few features or of a number that has no equal parts, in one."""
+    pytest.importorskip("openvino")
+    net = cnndsl.loads(f"net N: [{features}] = linear(10{bias})").net()
+    module = net.compile(optimize=0)
+    x = torch.randn(3, features)
+    job = Job(Flow(net.graph), module.state_dict(), (tuple(x.shape),))
+    (found,) = OpenVinoEngine().build(job)(x)
+    with torch.no_grad():
+        torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_smaller_error_of_products() -> None:
+    pytest.importorskip("openvino")
+    net = cnndsl.loads("net N: [2048] = linear(500)").net()
+    module = net.compile(optimize=0)
+    job = Job(Flow(net.graph), module.state_dict(), ((1, 2048),))
+    x = torch.rand(1, 2048, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        true = module.double()(x.double())
+    ours, written = (
+        error(OpenVinoEngine(as_written=form).build(job)(x)[0], true) for form in (False, True)
+    )
+    assert ours < written / 1.5
