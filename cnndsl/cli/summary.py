@@ -7,7 +7,7 @@ import click
 from cnndsl.cli.app import OK, WRONG
 from cnndsl.cli.files import Failure, open_program
 from cnndsl.cli.options import Wanted, network_options, source_options
-from cnndsl.cli.report import report, write_json
+from cnndsl.cli.report import report, report_to_machine, write_json
 from cnndsl.cli.terminal import out
 from cnndsl.limits import Limits
 
@@ -32,7 +32,7 @@ def command(
 
     Sizes left open are 224, or the next valid size; fix them with --at. Equal blocks in a
     row are folded. csv and json list every layer. Of a net that is wrong, what is known
-    is shown, except as json.
+    is shown; as json, what is wrong, as `cnndsl check --json` tells it.
     """
     from cnndsl.views.partial import partial_table
     from cnndsl.views.table import FORMATS
@@ -40,8 +40,11 @@ def command(
     net = wanted.compilation(open_program(file, root, limits))
     kind = "json" if as_json else kind
     if not net.ok:
+        if kind == "json":
+            report_to_machine(kind, net.diagnostics, [])
+            return WRONG
         partial = net.expansion.partial
-        if partial is not None and kind != "json":
+        if partial is not None:
             out(FORMATS[kind](partial_table(partial)))
         report(net.diagnostics)
         return WRONG

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 PLAIN, TRITON = "plain", "triton"
 KERNELS = (PLAIN, TRITON)
-IMPORT = "import cnndsl.kernels.library"
-"""What registers the operator ``cnndsl::chain``."""
 
 
 def refuse(kernels: str) -> None:
@@ -35,18 +33,19 @@ def count(traced: ExportedProgram) -> int:
 
 def notes(kernels: str, traced: ExportedProgram) -> tuple[str, ...]:
     """What a program with such steps asks of those who load it, and what was not seen of it."""
-    found = steps(kernels, traced, f"as cnndsl::chain: `{IMPORT}` before it is loaded")
-    if not found or not count(traced):
-        return found
+    how = "as cnndsl::chain: `import cnndsl.kernels.library` before it is loaded"
     seen = "on a GPU these are Triton kernels; the proof ran on the CPU, where they are PyTorch's"
-    return (*found, seen)
+    return steps(kernels, traced, how, seen)
 
 
-def steps(kernels: str, traced: ExportedProgram, how: str) -> tuple[str, ...]:
-    """How many steps are Triton kernels, and ``how``; nothing where none was to be one."""
+def steps(kernels: str, traced: ExportedProgram, how: str, *more: str) -> tuple[str, ...]:
+    """How many steps are Triton kernels, ``how``, and what ``more`` there is to say of these.
+
+    Nothing where none was to be one.
+    """
     if kernels == PLAIN:
         return ()
     found = count(traced)
     if not found:
         return ("no step fits a Triton kernel: all are PyTorch's own operators",)
-    return (f"{counted(found, 'step')} {how}",)
+    return (f"{counted(found, 'step')} {how}", *more)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from cnndsl.compilation import Compilation
-from cnndsl.exporters.kernels import IMPORT, PLAIN, TRITON, notes, refuse
+from cnndsl.exporters.kernels import PLAIN, TRITON, notes, refuse
 from cnndsl.exporters.proof import BATCHES, Exported, ExportError, Judge, Proof
 from cnndsl.ops.congruence import Valid
 from cnndsl.ops.sizes import Size, at
@@ -69,13 +69,12 @@ def export_pt2(
 
     refuse(kernels)
     network = network or net.compile(optimize=0)
-    told = {"net": facts_json(net.graph)} | ({} if kernels == PLAIN else {"import": IMPORT})
     found: list[memoryview] = []
 
     def load(traced: ExportedProgram) -> Run:
         import torch
 
-        found[:] = [to_bytes(traced, told)]
+        found[:] = [to_bytes(traced, {"net": facts_json(net.graph)})]
         return by_output(torch.export.load(io.BytesIO(found[0])).module())
 
     program, proof = proven(net, network, Plan(optimize, kernels), load, "torch.export")

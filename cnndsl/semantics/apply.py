@@ -34,11 +34,11 @@ class Applier(Caller):
     ) -> Routine[Flow]:
         """The terms of a declaration, one after the other."""
 
+    @abstractmethod
     def block(
         self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace, span: Span
     ) -> Later[Flow]:
-        """The body of a declaration that has a namespace of its own."""
-        return self.body(tree, env, flow, space)
+        """The body of a declaration that has a namespace of its own; ``span``: of its call."""
 
     @abstractmethod
     def operands(

@@ -264,8 +264,8 @@ class State:
 
     def put_again(self, nodes: Iterable[Node], work: Work, span: Span) -> None:
         """Nodes that are as others were made, for the same work."""
-        self._hurry(span)
         for node in nodes:
+            self._hurry(span)
             self._put(node)
         self._charged += work.nodes * self.multiplier
         self._steps += work.steps * self.multiplier

@@ -39,8 +39,9 @@ def test_check(path: Path) -> None:
     assert [net["name"] for net in found["nets"]] == list(package.load(path).nets)
 
 
-def test_check_of_a_wrong_text() -> None:
-    run = cnndsl("check", "-", "--json", stdin="net A: [3, H, W] = cnov(8, 3)\n")
+@pytest.mark.parametrize("command", ["check", "summary"])
+def test_a_wrong_text(command: str) -> None:
+    run = cnndsl(command, "-", "--json", stdin="net A: [3, H, W] = cnov(8, 3)\n")
     found = json.loads(run.out)
     validator("diagnostics").validate(found)
     assert (run.code, run.err, found["nets"]) == (1, "", [])

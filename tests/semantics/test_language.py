@@ -8,6 +8,7 @@ import pytest
 
 import cnndsl
 from cnndsl.graph.cost import weights_of
+from cnndsl.semantics import calls
 
 
 def net(text: str, **parameters: object) -> cnndsl.Compilation:
@@ -317,3 +318,12 @@ def test_a_space_whose_alternatives_open_choices() -> None:
 def test_every_network_of_a_space_is_checked() -> None:
     text = "net N: [3, 8, 8] = id + a: oneof(conv(3, 3), conv(4, 3))\n"
     assert codes(text) == ["E0401"]
+
+
+def test_operators_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[object, object] = {}
+    monkeypatch.setattr(calls, "_MADE", kept)
+    monkeypatch.setattr(calls, "_MOST_MADE", 4)
+    for width in range(1, 20):
+        net(f"net N: [3, H, W] = conv({width}, 3)")
+        assert 0 < len(kept) <= 4

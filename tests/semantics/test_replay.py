@@ -14,15 +14,17 @@ import pytest
 import cnndsl
 from cnndsl import Limits, Program
 from cnndsl.diagnostics.text import render_all
-from cnndsl.graph.model import Frame, Graph
-from cnndsl.limits import DEFAULT_LIMITS
+from cnndsl.graph.model import Frame, Graph, Node
+from cnndsl.limits import DEFAULT_LIMITS, Stopwatch
 from cnndsl.semantics.net import Expansion, expand_net
 from cnndsl.semantics.replay import Replay
+from cnndsl.semantics.state import State
 from tests.errors import reports
 from tests.networks import random_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK, PROGRAMS = 60, 5_000
+_put = State._put
 
 
 def looks(expansion: Expansion) -> Iterator[Any]:
@@ -98,6 +100,14 @@ COPIED = {
     "an open bias": (f"block C = conv(8, 3)\n{NET}C -> C -> bn -> C", ["1", "3"]),
     "a block that is given": (f"{B}block C(f) = f -> f\n{NET}C(B) -> C(B)", ["0.1", "1"]),
     "a layer that is given": (f"block C(f) = f -> f\n{NET}C(relu -> bn) -> C(relu -> bn)", []),
+    "wires in a list":
+        (f"block P = relu, tanh\nblock C(fs) = for f in fs do (id + f)\n"
+         f"{NET}let a, b = P C([a, b]) -> C([a, b])", []),
+    "layers in a list":
+        (f"block C(fs) = for f in fs do f\n"
+         f"{NET}C([relu, tanh -> relu]) -> C([relu, tanh -> relu]) -> C([relu])", []),
+    "numbers in a list":
+        (f"block C(cs) = for c in cs do conv(c, 3)\n{NET}C([8, 8]) -> C([8, 8])", ["1"]),
     "one wire twice":
         (f"block P = relu, tanh\nblock J[a, b] = a + b\n{NET}let p, q = P "
          "J[p, p] -> J[p, q] -> J[q, q] -> J[q, p]", ["3", "4"]),
@@ -129,6 +139,15 @@ def test_calls_alike_are_copied(what: str, copies: list[str]) -> None:
     program = cnndsl.loads(text)
     assert_told_alike(program)
     assert copies == expected
+
+
+def test_the_time_may_end_inside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One copy may be as large as half of the network."""
+    put: list[Node] = []
+    monkeypatch.setattr(State, "_put", lambda state, node: put.append(node) or _put(state, node))
+    monkeypatch.setattr(Stopwatch, "over", property(lambda _: len(put) > 30))
+    (expansion,) = expansions(cnndsl.loads(f"{B}block C = B^8\n{NET}C -> C"))
+    assert [d.code for d in expansion.diagnostics] == ["E0216"] and len(put) == 31
 
 
 def test_most_of_a_resnet_is_copied(copies: list[str]) -> None:

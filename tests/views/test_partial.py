@@ -62,10 +62,9 @@ def test_the_command_shows_it_and_fails(kind: str) -> None:
     assert "stem.conv1" in run.out.replace("\\", "") and "E0401" in run.err
 
 
-def test_no_table_where_nothing_is_known_and_none_as_json() -> None:
-    for arguments, text in ((("--json",), TEXT), ((), "net N: [3, H, W] = (\n")):
-        run = command("summary", "-", *arguments, stdin=text)
-        assert run.code == 1 and not run.out and "error[" in run.err
+def test_no_table_where_nothing_is_known() -> None:
+    run = command("summary", "-", stdin="net N: [3, H, W] = (\n")
+    assert run.code == 1 and not run.out and "error[" in run.err
 
 
 def test_a_limit_shows_no_hundred_thousand_rows() -> None:

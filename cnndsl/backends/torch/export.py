@@ -34,10 +34,12 @@ class _Plain(Network):
 class _Rewritten(FlowModule):
     """The same for a flow."""
 
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.names = _names(job)
+
     def forward(self, *inputs: Tensor) -> Any:
         return _single(dict(zip(self.names, super().forward(*inputs), strict=True)))
-
-    names: tuple[str, ...] = ()
 
 
 class _Chained(nn.Module):
@@ -47,11 +49,15 @@ class _Chained(nn.Module):
         from cnndsl.kernels.module import Lowered  # triton, which not every system has
 
         super().__init__()
-        self.names = tuple(output.name for output in job.flow.outputs)
+        self.names = _names(job)
         self.chains = Lowered(job)
 
     def forward(self, *inputs: Tensor) -> Any:
         return _single(dict(zip(self.names, self.chains(*inputs), strict=True)))
+
+
+def _names(job: Job) -> tuple[str, ...]:
+    return tuple(output.name for output in job.flow.outputs)
 
 
 def _single(outputs: Mapping[str, Tensor]) -> Any:
@@ -120,7 +126,6 @@ def export_flow(
     """The program of a rewritten flow with the numbers of a job; its own names of weights."""
     module = _Rewritten(job)
     _lay_plainly(module)
-    module.names = tuple(output.name for output in job.flow.outputs)
     return _traced(traceable(module).eval(), inputs, dims)
 
 

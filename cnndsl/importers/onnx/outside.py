@@ -1,14 +1,12 @@
 """Weights that an ONNX model keeps in other files, as PyTorch's exporter lays them down.
 
-They are opened here, and only in the model's own folder: a file that names `../secret` or a link
-that leads out of it gets nothing.
+onnx opens them, and only in the model's own folder: a file that names `../secret`, or a link,
+gets nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cnndsl.importers.base import ImportProblem
@@ -25,47 +23,31 @@ def is_outside(tensor: Any) -> bool:
 
 def read_outside(tensor: Any, size: int, folder: str | os.PathLike[str]) -> None:
     """Puts the ``size`` bytes of a tensor into it, from a file in ``folder``; ImportProblem."""
-    from onnx import TensorProto
+    from onnx import TensorProto, checker
+    from onnx.external_data_helper import load_external_data_for_tensor
 
     told = {entry.key: entry.value for entry in tensor.external_data}
     where = f"the tensor {tensor.name!r} is kept in another file"
-    if len(told) < len(tensor.external_data) or not told.keys() <= _KEYS:
+    known = told.keys() <= _KEYS and all(map(_is_text, told.values()))
+    if len(told) < len(tensor.external_data) or not known:
         raise ImportProblem(f"{where}, which is told in a way that is not read")
-    offset, length = _number(told, "offset", 0, where), _number(told, "length", size, where)
-    if length != size:
-        raise ImportProblem(f"{where} with {length:,} bytes, and its shape takes {size:,}")
-    data = _read(_inside(told.get("location", ""), folder, where), offset, size, where)
+    length = told.get("length", str(size))
+    if length != str(size):
+        raise ImportProblem(f"{where} with {length[:20]!r} bytes, and its shape takes {size:,}")
+    if "length" not in told:  # else the whole file would be read
+        tensor.external_data.add(key="length", value=length)
+    try:
+        load_external_data_for_tensor(tensor, os.fspath(folder))
+    # Of the last kind is what C++ says of a name that is too long.
+    except (checker.ValidationError, ValueError, OSError, RuntimeError) as problem:
+        location = told.get("location", "")
+        there = os.path.exists(os.path.join(folder, location))
+        why = problem if there else f"{location!r} is not there"
+        raise ImportProblem(f"{where}, which is not read: {why}") from None
     tensor.ClearField("external_data")
     tensor.data_location = TensorProto.DEFAULT
-    tensor.raw_data = data
 
 
-def _number(told: Mapping[str, str], key: str, default: int, where: str) -> int:
-    text = told.get(key, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ImportProblem(f"{where}, and its {key} {text[:20]!r} is no number")
-    return int(text)
-
-
-def _inside(location: str, folder: str | os.PathLike[str], where: str) -> Path:
-    """The file, if it lies in the folder when all links are followed."""
-    home = Path(os.path.realpath(folder))
-    if not location or not location.isprintable():
-        raise ImportProblem(f"{where} without a name that can be read")
-    path = Path(os.path.realpath(home / location))
-    if home not in path.parents:
-        raise ImportProblem(f"{where}, {location!r}, which is outside the model's folder")
-    if not path.is_file():
-        raise ImportProblem(f"{where}, {location!r}, which is not there")
-    return path
-
-
-def _read(path: Path, offset: int, size: int, where: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            if offset + size > os.fstat(file.fileno()).st_size:
-                raise ImportProblem(f"{where}, {path.name!r}, which is too short")
-            file.seek(offset)
-            return file.read(size)
-    except OSError as problem:
-        raise ImportProblem(f"{where}, {path.name!r}: {problem.strerror}") from None
+def _is_text(value: Any) -> bool:
+    """Protocol buffers give what is no UTF-8 as bytes; onnx's messages have names as they are."""
+    return isinstance(value, str) and value.isprintable()

@@ -12,8 +12,8 @@ from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx import views
 from cnndsl.importers.onnx.attributes import problem
 from cnndsl.importers.onnx.model import Model, Operation, array, short
-from cnndsl.importers.onnx.names import factor_name
-from cnndsl.importers.onnx.network import Network, Weights
+from cnndsl.importers.onnx.names import factor_name, hint_of
+from cnndsl.importers.onnx.network import Network, Step, Weights
 from cnndsl.importers.onnx.views import NoView, View
 from cnndsl.limits import Limits
 from cnndsl.ops.base import Op
@@ -43,7 +43,8 @@ class Wire:
     """A view of a step's value, times ``scale`` plus ``shift``, per channel or all alike.
 
     ``own``: nobody else reads the step, so the factors may become part of it. ``learned``: the
-    product whose weight ``scale`` is, if it is one by name: a layer even where it is 1.
+    product whose weight ``scale`` is, if it is one by name: a layer even where it is 1; with the
+    weight of a sum behind it, which ``shift`` is, as another input.
     """
 
     step: int
@@ -155,16 +156,32 @@ class Reading:
     def scaled(self, op: Operation, place: int, scale: Any, shift: Any) -> Wire:
         """An input times a factor plus a number; nothing is emitted yet."""
         wire, readers = self.wire(op, place), self.model.readers[op.inputs[place]]
-        if readers > 1 and wire.learned is not None:
-            wire = self.settled(op, place)  # one layer for all, with the factor's name
+        named = self._is_learned(op, wire, scale)
+        alone = readers == 1 and is_all(scale, 1.0)
+        if (named and not wire.plain) or (wire.learned is not None and not alone):
+            wire = self.settled(op, place)  # a factor with a name is a layer, one for all readers
         own = wire.own and readers == 1
         factor = wire.scale * scale
         if numpy.size(factor) == 1 and abs(factor - 1) < _ROUNDING:
             factor = 1.0
-        named = numpy.size(scale) > 1 and factor_name(op, self.model.constants) is not None
-        learned = op if named and wire.plain else None
+        learned = op if named else self._with_shift(wire, op)
         shift = wire.shift * scale + shift
         return replace(wire, scale=factor, shift=shift, own=own, learned=learned)
+
+    def _is_learned(self, op: Operation, wire: Wire, scale: Any) -> bool:
+        """Whether it is a product with one weight per channel that has a name."""
+        if factor_name(op, self.model.constants) is None:
+            return False
+        shapes = [x.value.shape for x in map(self.value, op.inputs) if isinstance(x, Constant)]
+        return numpy.size(scale) > 1 or (shapes != [()] and self.channels(wire.step) == 1)
+
+    def _with_shift(self, wire: Wire, op: Operation) -> Operation | None:
+        """A product with the sum behind it, whose weights may have a common name."""
+        product = wire.learned
+        if product is None or op.kind != "Add":
+            return None
+        weights = [x for x in (*product.inputs, *op.inputs) if x in self.model.constants]
+        return replace(product, inputs=(op.outputs[0], *weights))
 
     def viewed(self, op: Operation, view: View, place: int = 0) -> Wire:
         """An input's values with other axes."""
@@ -261,13 +278,18 @@ class Reading:
             producer.weights["bias"] = _float(numpy.broadcast_to(before + shift, (channels,)))
             producer.op = producer.op.replace(bias=True)
             return Wire(wire.step, wire.view)
-        layer, weights = _factors(scale, shift, channels)
+        layer, weights = _factors(scale, shift, channels, wire.learned is not None)
         place = self.network.add(layer, [wire.step], wire.learned or op, weights)
-        if wire.learned is not None and "" in weights:
-            step = self.network.steps[place]
-            step.hint = factor_name(wire.learned, self.model.constants) or ""
-            step.direct = wire.learned.inputs[1] in self.model.constants  # where others have theirs
+        if wire.learned is not None:
+            self._name(self.network.steps[place], wire.learned)
         return Wire(place, wire.view)
+
+    def _name(self, step: Step, learned: Operation) -> None:
+        if "" not in step.weights:
+            step.hint = hint_of(learned)
+            return
+        step.hint = factor_name(learned, self.model.constants) or ""
+        step.direct = learned.inputs[1] in self.model.constants  # where others have theirs
 
     def channels(self, step: int) -> int:
         """Channels or features of a step's value."""
@@ -306,10 +328,10 @@ def _float(value: Any) -> Any:
     return numpy.asarray(value, numpy.float32)
 
 
-def _factors(scale: Any, shift: Any, channels: int) -> tuple[Op, Weights]:
+def _factors(scale: Any, shift: Any, channels: int, learned: bool) -> tuple[Op, Weights]:
     """A layer that multiplies and adds: a norm of what has mean 0 and variance 1."""
     if is_all(shift, 0.0):
-        by = _short(scale)
+        by = None if learned else _short(scale)
         if by is not None:
             return Scale(by=by), {}
         return Scale(by=LEARNED), {"": _float(numpy.broadcast_to(scale, (channels,)))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import cnndsl as package
+from cnndsl.backends.torch.export import export
 from cnndsl.backends.torch.mark import is_ours
 from cnndsl.exporters import aoti, pt2
 from cnndsl.exporters.kernels import KERNELS
@@ -92,6 +94,39 @@ def test_a_package_runs_where_cnndsl_is_not(tmp_path: Path) -> None:
     assert "\ntakes [batch, 3, H, W]\nAOTInductor on [1, 3, 33, 34], " in run.out
     assert is_ours(str(out))
     assert run_alone("aoti", file, out, tmp_path) == "same []\n"
+
+
+def test_a_package_gets_its_inputs_where_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device without values stands for a GPU, and nothing is compiled."""
+    seen: list[str] = []
+
+    def compiled(program: Any, package_path: str) -> None:
+        seen.extend(tensor.device.type for tensor in program.state_dict.values())
+        with zipfile.ZipFile(package_path, "w") as archive:
+            archive.writestr("net/version", "1")
+
+    def package_run(*inputs: torch.Tensor) -> torch.Tensor:
+        seen.extend(x.device.type for x in inputs)
+        return torch.zeros(1)
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", compiled)
+    monkeypatch.setattr("torch._inductor.aoti_load_package", lambda path: package_run)
+    network = network_of(package.loads("net A: [3, 8, 8] = linear(2)").net())
+    x = torch.zeros(2, 3, 8, 8)
+    run = aoti._loaded(export(network, {"in": x}), tmp_path / "net.pt2", {}, "meta")
+    assert [y.device.type for y in run(x)] == ["cpu"] and seen == ["meta"] * 3
+    assert is_ours(str(tmp_path / "net.pt2"))
+
+
+def test_one_sample_is_judged_by_one_sample() -> None:
+    net = package.loads(NET).net()
+    plan = pt2.Plan(optimize=1, batch=1)
+    load = lambda traced: pt2.by_output(traced.module())  # noqa: E731
+    program, proof = pt2.proven(net, network_of(net), plan, load, "torch.export")
+    assert proof.shapes == ("[1, 3, 224, 224]",)
+    assert program.notes[0] == "takes [1, 3, 224, 224]"
 
 
 # --- sizes --------------------------------------------------------------------------------------

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cnndsl
 from cnndsl.cli import import_files, import_onnx
 from cnndsl.importers.base import ImportProblem
+from cnndsl.importers.onnx import model as reading
 from cnndsl.importers.onnx import read_onnx
+from cnndsl.importers.onnx.model import array, read_model
+from cnndsl.limits import DEFAULT_LIMITS
 from tests.cli.runner import cnndsl as run
 from tests.importers.onnx.models import Sketch, exported
 
+NO_UTF8 = "not UTF-8"
 TEXT = "net Tiny: [3, H, W] = a: conv(4, 3) -> bn -> relu -> gap -> flatten -> fc: linear(2)"
 
 
@@ -141,44 +147,105 @@ def test_weights_in_files_beside_the_model(model: Path, tmp_path: Path) -> None:
     assert parts.code == 0 and parts.out == whole.out and cnndsl.loads(parts.out).net().ok
     alone = run("import", "onnx", "-", stdin=path.read_bytes())
     assert alone.code == 2 and "is kept in another file, which is not opened" in alone.err
+    (inside / "tiny.data").unlink()
+    lost = run("import", "onnx", str(path))
+    assert lost.code == 2 and lost.err.endswith(": 'tiny.data' is not there\n")
+
+
+def test_files_that_cannot_be_read(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("onnx.external_data_helper.load_external_data_for_tensor", failing)
+    data = _parted(model, {"location": model.name}).SerializeToString()
+    with pytest.raises(ImportProblem, match="Permission denied"):
+        read_model(data, DEFAULT_LIMITS, tmp_path)
 
 
 LIES = {
     "outside": {"location": "../secret"},
     "absolute": {"location": "/etc/passwd"},
     "by a link": {"location": "link"},
+    "by a link of a folder": {"location": "up/secret"},
     "the folder": {"location": "."},
     "a folder": {"location": "folder"},
     "a pipe": {"location": "pipe"},
     "nothing": {"location": "nothing"},
     "no name": {},
     "an unreadable name": {"location": "a\nb"},
+    "a name of other bytes": {"location": NO_UTF8},
+    "a name that is too long": {"location": "é" * 300},
     "too short": {"location": "data", "offset": "400"},
     "a negative offset": {"location": "data", "offset": "-1"},
-    "a long offset": {"location": "data", "offset": "9" * 30},
+    "a long offset": {"location": "data", "offset": "9" * 5_000},
     "another length": {"location": "data", "length": "8"},
+    "no length": {"location": "data", "length": "x"},
     "a key that nobody knows": {"location": "data", "basepath": "/"},
+    "a key twice": {"location": "data", "location ": "data"},
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_other_files_are_not_opened(lie: str, model: Path, tmp_path: Path) -> None:
-    import onnx
-
     inside = tmp_path / "inside"
     inside.mkdir()
     (tmp_path / "secret").write_bytes(bytes(1000))
     (inside / "data").write_bytes(bytes(500))
     (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "up").symlink_to(tmp_path)
     (inside / "folder").mkdir()
+    (inside / "a\nb").mkdir()
     os.mkfifo(inside / "pipe")
-    proto = onnx.load(model)
-    tensor = proto.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in LIES[lie].items():
-        tensor.external_data.add(key=key, value=value)
-    (inside / "x.onnx").write_bytes(proto.SerializeToString())
+    data = _parted(model, LIES[lie]).SerializeToString()
+    data = data.replace(NO_UTF8.encode(), b"\xff" * len(NO_UTF8))
+    (inside / "x.onnx").write_bytes(data)
     found = run("import", "onnx", str(inside / "x.onnx"), "-o", str(inside / "x.cnn"))
     assert found.code == 2 and "is kept in another file" in found.err
-    assert not (inside / "x.cnn").exists()
+    assert found.err.count("\n") == 1 and not (inside / "x.cnn").exists()
+
+
+@pytest.mark.parametrize("told", [{}, {"offset": "8"}, {"length": "432", "checksum": "0"}])
+def test_of_a_longer_file_the_tensors_part_is_read(
+    told: dict[str, str], model: Path, tmp_path: Path
+) -> None:
+    proto = _parted(model, {"location": "data", **told})
+    (tmp_path / "data").write_bytes(bytes(range(250)) * 2)
+    found, _ = read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
+    start = int(told.get("offset", 0))
+    tensor = found.constants[proto.graph.initializer[0].name]
+    assert array(tensor).tobytes() == (bytes(range(250)) * 2)[start : start + 432]
+
+
+def test_other_files_count_as_bytes_of_the_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _parted(model, {"location": "data"}).SerializeToString()
+    (tmp_path / "data").write_bytes(bytes(500))
+    monkeypatch.setattr(reading, "PROTOBUF_BYTES", len(data) + 432)
+    read_model(data, DEFAULT_LIMITS, tmp_path)
+    monkeypatch.setattr(reading, "PROTOBUF_BYTES", len(data) + 431)
+    with pytest.raises(ImportProblem, match="bytes with its other files"):
+        read_model(data, DEFAULT_LIMITS, tmp_path)
+
+
+def test_of_a_kind_that_nobody_knows_nothing_is_opened(model: Path, tmp_path: Path) -> None:
+    proto = _parted(model, {"location": "nothing"})
+    proto.graph.initializer[0].data_type = 0
+    with pytest.raises(ImportProblem, match="a kind that is not read"):
+        read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
+
+
+def _parted(model: Path, told: Mapping[str, str]) -> Any:
+    """A model whose first weights, of 432 bytes, are kept where ``told`` says."""
+    import onnx
+
+    proto = onnx.load(model)
+    tensor = proto.graph.initializer[0]
+    assert len(tensor.raw_data) == 432
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in told.items():
+        tensor.external_data.add(key=key.strip(), value=value)
+    return proto

@@ -303,55 +303,6 @@ def test_an_output_in_another_order_is_turned() -> None:
     assert written.notes
 
 
-def test_names_become_paths() -> None:
-    s = Sketch()
-    weight = s.tensor(s.weights(4, 4, 1, 1), "layer1.0.conv1.weight")
-    x = s.node("Conv", "x", weight, name="/layer1/layer1.0/conv1/Conv")
-    x = s.node("Relu", x, name="/layer1/layer1.0/relu/Relu")
-    x = s.node("Conv", x, s.weights(4, 4, 1, 1), name="/layer1/layer1.1/conv1/Conv")
-    x = s.node("Conv", x, s.tensor(s.weights(4, 4, 1, 1), "forward.weight"))
-    graph = read_onnx(s.bytes(x)).graph
-    paths = [node.path for node in graph if node.inputs]
-    assert paths == ["layer1.0.conv1", "layer1.0.relu", "layer1.1.conv1", "forward_"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "node", "weight", "path"),
-    [
-        ("Conv", "/conv1/Conv", "onnx::Conv_193", "conv1"),
-        ("Conv", "/Conv_3", "onnx::Conv_193", "0"),
-        ("Conv", "Conv_3", "onnx::Conv_193", "0"),
-        ("Conv", "", "conv1.weight", "conv1"),
-        ("PRelu", "/prelu1/PRelu", "onnx::PRelu_22", "prelu1"),
-        ("PRelu", "/features/features.3/PRelu", "onnx::PRelu_22", "3"),
-        ("PRelu", "/PRelu", "onnx::PRelu_22", "0"),
-        ("PRelu", "", "body.act.weight", "act"),
-    ],
-)
-def test_a_layer_is_called_as_its_weights_or_as_its_node(
-    kind: str, node: str, weight: str, path: str
-) -> None:
-    """PyTorch's exporter renames weights that it has computed, such as a PReLU's slopes.
-
-    A first part that all names have, such as `features`, is left out.
-    """
-    s = Sketch()
-    shape = (4, 4, 1, 1) if kind == "Conv" else (4, 1, 1)
-    x = s.node(kind, "x", s.tensor(s.weights(*shape), weight), name=node)
-    found = read_onnx(s.bytes(x))
-    assert [step.path for step in found.graph if step.inputs] == [path]
-    assert f"{path}.weight" in found.state
-
-
-def test_several_inputs_and_outputs_keep_their_names() -> None:
-    s = Sketch()
-    both = s.node("Add", "left", "right")
-    data = s.bytes([both, s.node("Relu", both)], {k: (1, 4, 8, 8) for k in ("left", "right")})
-    graph = import_onnx(data).graph
-    assert [node.path for node in graph.inputs] == ["left", "right"]
-    assert [output.name for output in graph.outputs] == ["v0", "v1"]
-
-
 REFUSED: dict[str, tuple[Drawing, str]] = {
     "operator": (lambda s: s.node("Softplus", "x", name="act"), "'act' (Softplus)"),
     "attention": (lambda s: s.node("MatMul", "x", "x"), "not a constant"),
@@ -380,10 +331,7 @@ def test_what_cannot_be_expressed_is_named(name: str) -> None:
     assert said in str(refusal.value)
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_factors_keep_their_names_even_where_they_are_1(first: bool) -> None:
-    sketch = Sketch()
-    names = [sketch.tensor(numpy.ones((4, 1, 1)), name) for name in ("a.gamma", "b.gamma")]
-    pairs = [(name, "x") if first else ("x", name) for name in names]
-    total = sketch.node("Add", *(sketch.node("Mul", *pair) for pair in pairs))
-    assert list(read_onnx(sketch.bytes(total)).state) == ["a.gamma", "b.gamma"]
+def test_a_number_in_a_map_of_one_channel_is_no_layer() -> None:
+    s = Sketch()
+    data = s.bytes(s.node("Mul", "x", s.tensor(numpy.float32(3), "half")), {"x": (1, 1, 8, 8)})
+    assert steps(data) == "scale(by=3.0)"

@@ -94,6 +94,8 @@ def test_many_random_programs_come_back() -> None:
         """net N: [4, H, W] = conv(4, 3) -> s: scale -> b: (c: conv(4, 3) -> prelu -> scale)
         -> (z: scale + id) -> scale(0.5) -> gap -> flatten -> linear(3) -> prelu(1) -> scale""",
         "net N: [4, H, W] = p: prelu -> conv(4, 3) -> again p -> s: scale -> relu -> again s",
+        "net N: [4, H, W] = s: scale -> t: scale -> relu -> scale(0.5) -> u: scale -> scale(2)",
+        "net N: [1, H, W] = s: scale -> t: scale -> conv(4, 3)",
     ],
 )
 def test_names_and_sharing_come_back(text: str) -> None:
