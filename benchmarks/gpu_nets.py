@@ -18,7 +18,7 @@ from benchmarks.gpu_tasks import ROUNDS, SIZE, Said, bound, flow_of, measured_de
 from benchmarks.networks import FILES, ROOT
 from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
-from cnndsl.kernels.plan.choice import Chooser, Measured
+from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.device import Device, present
 from cnndsl.kernels.plan.launches import Graphed, Launches
@@ -94,11 +94,11 @@ def runners(
     yield "max-autotune", lambda: _frozen(half, x)
     flow = flow_of(net)
     job = Job(flow, model.state_dict(), (tuple(x.shape),), x.dtype)
-    yield "cudnn-fused", lambda: _planned(job, x, present(), _without_ours)
+    yield "cudnn-fused", lambda: _planned(job, x, Chooser(present(), _without_ours))
     store = Store.here()
     tuner = Tuner(device, store, lambda text: None, time.monotonic() + TUNING)
     tuner.tune(flow, len(x), x.dtype)
-    yield "ours", lambda: _planned(job, x, device, store)
+    yield "ours", lambda: _planned(job, x, Chooser(device, store, store.known))
 
 
 def _called(model: Any, x: Tensor) -> Run:
@@ -122,8 +122,8 @@ def _without_ours(problem: Problem, ways: Any) -> dict[Way, float]:
     return {way: WRONG for way in ways if way.ours}
 
 
-def _planned(job: Job, x: Tensor, device: Device, measured: Measured) -> Run:
-    found = plan(job.flow, len(x), job.dtype, Chooser(device, measured))
+def _planned(job: Job, x: Tensor, chooser: Chooser) -> Run:
+    found = plan(job.flow, len(x), job.dtype, chooser)
     graphed = Graphed(Launches(found, derived(job), "cuda"))
     return lambda: graphed(x)[0]
 

@@ -83,7 +83,8 @@ def explain_here(
     from cnndsl.kernels.plan.store import Store
 
     try:
-        chooser = Chooser(present(), Store.here())
+        store = Store.here()
+        chooser = Chooser(present(), store, store.known)
     except ValueError:
         return False
     explain_plan(net, *_plan(net, execution, batch, chooser), as_json, say)

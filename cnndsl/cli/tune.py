@@ -77,6 +77,6 @@ def _tune(net: Compilation, batch: int, dtype: str, deadline: float) -> bool:
     store = Store.here()
     tuner = Tuner(present(), store, lambda text: err(escape(text)), deadline)
     done = tuner.tune(flow, batch, wanted)
-    chooser = Chooser(present(), store)
+    chooser = Chooser(present(), store, store.known)
     line(head(plan(flow, batch, wanted, chooser), chooser))
     return done

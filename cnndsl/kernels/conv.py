@@ -1,4 +1,4 @@
-"""K0: any convolution, transposed ones and linear layers too, through plain pointers.
+"""Any convolution, transposed ones and linear layers too, through plain pointers.
 
     y[p, f] = epilogue(sum over taps t and channels c of x[pixel(p, t), c] * w[f, t, c])
 
@@ -20,7 +20,7 @@ from cnndsl.kernels.arguments import map_arguments, pixels_of
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue, finish
 from cnndsl.kernels.layout import is_wide
-from cnndsl.kernels.operands import epilogue_of, the_window
+from cnndsl.kernels.operands import pack_behind, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
 from cnndsl.kernels.window import Window, filters_of, pack_rows, window_of
@@ -123,8 +123,7 @@ class Convolution(Kernel):
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         packed = {"filters": pack_rows(self.filters(problem, weights))}
-        rows = epilogue_of(problem, 1).rows(weights, extents(problem.output)[0])
-        return packed if rows is None else packed | {"rows": rows}
+        return packed | pack_behind(problem, 0, weights)
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         pixels = pixels_of(problem)

@@ -1,4 +1,4 @@
-"""K2 and K3: k x k convolutions of stride 1 and 2 by the copy engine and tensor cores of an H100.
+"""k x k convolutions of stride 1 and 2 by the copy engine and tensor cores of an H100.
 
     y[n, h, w, f] = epilogue(sum over r, s, c of x[n, h * S - top + r * D, w * S - left + s * D, c]
                                                * w[f, r, s, c])

@@ -1,4 +1,4 @@
-"""K6: depthwise convolution: every filter reads one channel.
+"""Depthwise convolution: every filter reads one channel.
 
     y[p, f] = epilogue(sum over taps t of x[pixel(p, t), f // multiplier] * w[t, f])
 
@@ -17,10 +17,10 @@ from torch import Tensor
 from cnndsl.kernels.arguments import map_arguments, pixels_of
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue
-from cnndsl.kernels.operands import epilogue_of, the_window
+from cnndsl.kernels.operands import pack_behind, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
-from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips, strips_in
 from cnndsl.kernels.window import filters_of, window_of
 
 
@@ -91,8 +91,7 @@ class Depthwise(Kernel):
         """``[taps, filters]``, so that a tap's numbers lie beside each other."""
         filters = filters_of(the_window(problem, 0), weights["0.weight"])
         packed = {"filters": filters.flatten(1).t().contiguous()}
-        rows = epilogue_of(problem, 1).rows(weights, len(filters))
-        return packed if rows is None else packed | {"rows": rows}
+        return packed | pack_behind(problem, 0, weights)
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         pixels = pixels_of(problem)
@@ -105,5 +104,5 @@ class Depthwise(Kernel):
             "w": operands.packed["filters"], "filters": filters,
             "MULTIPLIER": filters // arguments.pop("GROUPS"),
         }  # fmt: skip
-        grid = (triton.cdiv(pixels, config["BM"]) * triton.cdiv(filters, config["BC"]),)
+        grid = strips_in(pixels, filters, config)
         return [Launch(convolve_depthwise, grid, arguments, config)]

@@ -1,4 +1,4 @@
-"""K7: a depthwise convolution and the 1x1 behind it, whose map between is never stored.
+"""A depthwise convolution and the 1x1 behind it, whose map between is never stored.
 
     h[p, c] = middle(sum over taps t of x[pixel(p, t), c // multiplier] * d[t, c])
     y[p, f] = epilogue(sum over channels c of h[p, c] * w[f, c])
@@ -24,7 +24,7 @@ from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_of, pack_with_rows, the_window
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.segments import Segment, segment
-from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips_in
 from cnndsl.kernels.window import window_of
 from cnndsl.passes.kinds import CONVOLUTIONS
 
@@ -120,7 +120,7 @@ class DepthwisePointwise(Kernel):
             "WIDE": maps["WIDE"] or is_wide(packed["filters"]),
         }  # fmt: skip
         del arguments["GROUPS"]
-        grid = (triton.cdiv(pixels, config["BM"]) * triton.cdiv(filters, config["BN"]),)
+        grid = strips_in(pixels, filters, config, "BN")
         return [Launch(convolve_twice, grid, arguments, config)]
 
     def flops(self, problem: Problem, config: Config) -> int:

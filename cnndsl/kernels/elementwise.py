@@ -1,4 +1,4 @@
-"""K12: what looks at one point at a time, in one pass over its operands.
+"""What looks at one point at a time, in one pass over its operands.
 
     y[p, c] = epilogue(x[p, c])
     y[p, c] = epilogue(a[p, c] + b[p, c] + …), and so for their mean, their largest
@@ -24,7 +24,7 @@ from cnndsl.kernels.layout import as_rows, is_wide, place
 from cnndsl.kernels.operands import epilogue_arguments
 from cnndsl.kernels.pool import joined
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips
+from cnndsl.kernels.tiles import finish_tile, get_rows, put_rows, strip_of, strips, strips_in
 from cnndsl.ops.merge import Add, Max, Mean
 
 
@@ -38,25 +38,19 @@ def map_points(
 ):  # fmt: skip
     """``second`` to ``fourth``: what is joined with ``x``, None if it is not there."""
     m, c = strip_of(channels, WIDE, BM, BC)
-    m_ok = m < pixels
-    ok = m_ok[:, None] & (c < channels)[None, :]
-    value = _point(x, x_pitch, m, c, ok)
+    m_ok, c_ok = m < pixels, c < channels
+    value = get_rows(x, x_pitch, m, m_ok, c, c_ok)
     if second is not None:
-        value = joined(value, _point(second, second_pitch, m, c, ok), MAX)
+        value = joined(value, get_rows(second, second_pitch, m, m_ok, c, c_ok), MAX)
     if third is not None:
-        value = joined(value, _point(third, third_pitch, m, c, ok), MAX)
+        value = joined(value, get_rows(third, third_pitch, m, m_ok, c, c_ok), MAX)
     if fourth is not None:
-        value = joined(value, _point(fourth, fourth_pitch, m, c, ok), MAX)
+        value = joined(value, get_rows(fourth, fourth_pitch, m, m_ok, c, c_ok), MAX)
     value = finish_tile(
         value, m, m_ok, c, channels, area,
         rows, residual, residual_pitch, gate, gate_pitch, EPILOGUE, GATE_MAP,
     )  # fmt: skip
     put_rows(y, y_pitch, value, m, m_ok, c, channels)
-
-
-@triton.jit
-def _point(x, pitch, m, c, ok):
-    return tl.load(x + m[:, None] * pitch + c[None, :], mask=ok, other=0.0).to(tl.float32)
 
 
 class Elementwise(Kernel):
@@ -90,8 +84,8 @@ class Elementwise(Kernel):
             "channels": channels, "MAX": isinstance(problem.links[0].op, Max),
             "WIDE": is_wide(y, *tensors),
         }  # fmt: skip
-        grid = triton.cdiv(pixels_of(problem), config["BM"]) * triton.cdiv(channels, config["BC"])
-        return [Launch(map_points, (grid,), arguments, config)]
+        grid = strips_in(pixels_of(problem), channels, config)
+        return [Launch(map_points, grid, arguments, config)]
 
 
 OTHERS = ("second", "third", "fourth")
@@ -107,7 +101,7 @@ def _is_joined(problem: Problem) -> bool:
 def _epilogue(problem: Problem) -> Epilogue | str:
     link = problem.links[0]
     if not _is_joined(problem):
-        return Epilogue.over(problem, link.slots[0])
+        return Epilogue.over(problem)
     found = Epilogue.of(problem, 1)
     if isinstance(found, str) or not isinstance(link.op, Mean):
         return found
@@ -123,7 +117,7 @@ def _the_epilogue(problem: Problem) -> Epilogue:
 
 def _joined_maps(problem: Problem, operands: Operands) -> dict[str, Any]:
     """``x``, what is joined with it, and how far apart the pixels of each lie."""
-    slots = problem.links[0].slots[: None if _is_joined(problem) else 1]
+    slots = problem.links[0].slots if _is_joined(problem) else (0,)
     found: dict[str, Any] = {}
     for number, name in enumerate(("x", *OTHERS)):
         rows = as_rows(operands.inputs[slots[number]]) if number < len(slots) else (None, 0)

@@ -56,7 +56,7 @@ class Epilogue:
             made.by_row("shift", bias)
         for index in range(first, len(problem.links)):
             made.link(index)
-        return made.problems[0] if made.problems else made.epilogue
+        return made.done
 
     @staticmethod
     def before(problem: Problem, last: int) -> Epilogue | str:
@@ -64,15 +64,15 @@ class Epilogue:
         made = _Writer(problem)
         for index in range(last):
             made.point(index)
-        return made.problems[0] if made.problems else made.epilogue
+        return made.done
 
     @staticmethod
-    def over(problem: Problem, start: int) -> Epilogue | str:
-        """All links, of a running value that begins as input ``start``."""
-        made = _Writer(problem, start)
+    def over(problem: Problem) -> Epilogue | str:
+        """All links, of a running value that begins as input 0."""
+        made = _Writer(problem)
         for index in range(len(problem.links)):
             made.link(index)
-        return made.problems[0] if made.problems else made.epilogue
+        return made.done
 
     def rows(self, weights: Mapping[str, Tensor], channels: int) -> Tensor | None:
         """``[rows, channels]`` in float32; None if there are none."""
@@ -86,10 +86,9 @@ class Epilogue:
 
 @dataclass
 class _Writer:
-    """``start``: the input that the running value is before the first link."""
+    """The running value is input 0 before the first link."""
 
     problem: Problem
-    start: int = 0
     words: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     residual: int | None = None
@@ -97,12 +96,15 @@ class _Writer:
     problems: list[str] = field(default_factory=list)
 
     @property
-    def epilogue(self) -> Epilogue:
+    def done(self) -> Epilogue | str:
+        """What was written; or the first reason why it is no epilogue."""
+        if self.problems:
+            return self.problems[0]
         return Epilogue("|".join(self.words), tuple(self.sources), self.residual, self.gate)
 
     def link(self, index: int) -> None:
         problem, op = self.problem, self.problem.links[index].op
-        before = problem.results[index - 1] if index else problem.inputs[self.start]
+        before = problem.results[index - 1] if index else problem.inputs[0]
         if problem.results[index] != before:
             self.problems.append(f"`{op.name}` changes the size")
         elif isinstance(op, Add | Mul):
@@ -111,10 +113,10 @@ class _Writer:
             self.point(index)
 
     def _slots(self, index: int) -> tuple[int, ...]:
-        """What the link reads; the first one reads the input that the value begins as."""
+        """What the link reads; the first one the input that the value begins as."""
         slots = list(self.problem.links[index].slots)
-        if index == 0 and self.start in slots:
-            slots[slots.index(self.start)] = RUNNING
+        if index == 0 and 0 in slots:
+            slots[slots.index(0)] = RUNNING
         return tuple(slots)
 
     def by_row(self, word: str, source: str) -> None:

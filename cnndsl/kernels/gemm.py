@@ -1,4 +1,4 @@
-"""K1: 1x1 convolutions and linear layers as matrix products on an H100.
+"""1x1 convolutions and linear layers as matrix products on an H100.
 
     y[m, f] = epilogue(sum over c of x[m, c] * w[f, c])          pixels m, filters f
     y[n, f] = mean over the pixels m of image n of the same      where a global pool follows
@@ -13,7 +13,6 @@ image's pixels leaves only their sum to a global pool.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -169,7 +168,7 @@ class _Call:
     def __init__(self, problem: Problem, config: Config, operands: Operands) -> None:
         self.work, self.config, self.operands = _Work.of(problem), config, operands
         self.epilogue = epilogue_of(_unpooled(problem), 1)
-        self.area = math.prod(extents(problem.inputs[0])[1:])
+        self.area = problem.area
         self.x, self.x_pitch = boxes.readable(operands.inputs[0])
         self.parts = self._parts()
         busy = boxes.programs(self.x, config, config["BM"], config["BF"])

@@ -1,4 +1,4 @@
-"""K12: the mean or the largest of each channel of an image, and what stands before it.
+"""The mean or the largest of each channel of an image, and what stands before it.
 
     y[n, c] = epilogue(sum over pixels p of a(x[n, p, c]) / P),   or their largest
     a(v, c) = activation(scale[c] * v + shift[c]), or v
@@ -9,7 +9,6 @@ of the same kernel takes those in the same order always. Same input, same bits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -47,7 +46,7 @@ def pool_images(
     last = tl.minimum(first + each, area)
     pixels = x + row // lines * area * x_pitch
     found = pooled(
-        pixels, x_pitch, first, last, before, c, channels, MAX, PROLOGUE, BM, BC,
+        pixels, x_pitch, first, last, before, c, channels, MAX, WIDE, PROLOGUE, BM, BC,
     )  # fmt: skip
     c_ok = c < channels
     found = finish(found, EPILOGUE, rows, channels, c, c_ok, None, 0, None, 0, c_ok)
@@ -57,7 +56,8 @@ def pool_images(
 @triton.jit
 def pooled(
     pixels, pitch, first, last, before, c, channels,
-    MAX: tl.constexpr, PROLOGUE: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+    MAX: tl.constexpr, WIDE: tl.constexpr, PROLOGUE: tl.constexpr,
+    BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """``[BC]``: of channels ``c`` of an image's pixels the largest or the sum, in float32."""
     NOTHING: tl.constexpr = float("-inf") if MAX else 0.0
@@ -65,6 +65,8 @@ def pooled(
     c_ok = (c < channels)[None, :]
     for start in range(first, last, BM):
         p = start + tl.arange(0, BM)
+        if WIDE:
+            p = p.to(tl.int64)
         ok = (p < last)[:, None] & c_ok
         at = p[:, None] * pitch + c[None, :]
         value = tl.load(pixels + at, mask=ok, other=0.0).to(tl.float32)
@@ -99,11 +101,11 @@ class GlobalPool(Kernel):
 
     def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
         """``PARTS`` of an image: as many as keep the device busy, and one."""
-        channels, area = extents(problem.inputs[0])[0], _area(problem)
+        channels = extents(problem.inputs[0])[0]
         found = []
         for config in strips(channels):
             programs = problem.batch * triton.cdiv(channels, config["BC"])
-            most = min(boxes.PROCESSORS // max(1, programs), area // (LEAST * config["BM"]))
+            most = min(boxes.PROCESSORS // max(1, programs), problem.area // (LEAST * config["BM"]))
             found += [_cut(config, parts) for parts in sorted({max(1, most), 1}, reverse=True)]
         return found
 
@@ -116,7 +118,7 @@ class GlobalPool(Kernel):
         packed, prologue = operands.packed, prologue_of(problem, _pool(problem)).text
         before = {"before": packed.get("before"), "PROLOGUE": prologue}
         after = {"rows": packed.get("rows"), "EPILOGUE": _scaled(problem).text}
-        x, parts = _Rows(*as_rows(operands.inputs[0]), _area(problem)), config["PARTS"]
+        x, parts = _Rows(*as_rows(operands.inputs[0]), problem.area), config["PARTS"]
         if parts == 1:
             return [_launch(problem, config, x, place(operands.out), before | after)]
         channels = x.tensor.shape[1]
@@ -170,13 +172,8 @@ def _scaled(problem: Problem) -> Epilogue:
     after = epilogue_of(problem, index + 1)
     if isinstance(problem.links[index].op, GlobalMaxPool):
         return after
-    words = [f"times {1 / _area(problem)!r}", *filter(None, [after.text])]
+    words = [f"times {1 / problem.area!r}", *filter(None, [after.text])]
     return replace(after, text="|".join(words))
-
-
-def _area(problem: Problem) -> int:
-    """Pixels of an image."""
-    return math.prod(extents(problem.inputs[0])[1:])
 
 
 def _pool(problem: Problem) -> int:

@@ -1,7 +1,7 @@
-"""K8: grouped convolution with few channels a group: several groups packed into one product.
+"""Grouped convolution with few channels a group: several groups packed into one product.
 
 A group of 4 or 8 channels fills a corner of the smallest tile of a tensor core. Taking g
-groups as one, with zeros where a filter does not look, fills the tile: the same kernel as K0
+groups as one, with zeros where a filter does not look, fills the tile: the same kernel as ``conv``
 on filters that are block-diagonal.
 
     groups of 4:   [ A . . . ]      g = 4, 16 channels and 16 filters at once

@@ -22,7 +22,8 @@ from cnndsl.graph.cost import shape
 from cnndsl.kernels.base import Launch, Operands
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.spelling import read
-from cnndsl.ops.base import Op
+from cnndsl.ops.base import Op, RuleError
+from cnndsl.ops.sizes import Size
 from cnndsl.ops.types import FeatureMap, Type
 from cnndsl.passes.ops import RUNNING, Affine, weights_of_link
 
@@ -40,16 +41,14 @@ def chain(inputs: Sequence[Tensor], weights: Sequence[Tensor], problem: str) -> 
     """
     known = _at_hand(problem, inputs)
     named = dict(zip(weight_names(known), weights, strict=True))
-    launches, layout = None, torch.contiguous_format
-    if inputs[0].device.type != "cpu":
-        layout = _layout(known)
-        size, device = (known.batch, *shape(known.output)), inputs[0].device
-        out = torch.empty(size, dtype=known.dtype, device=device, memory_format=layout)
-        launches = _launches(known, inputs, named, out)
-    if launches is None:
+    on_cpu = inputs[0].device.type == "cpu"
+    found = None if on_cpu else _launches(known, inputs, named)
+    if found is None:
         # A clone: an operator must not return what it was given. Not channels last on a CPU: a
         # trace for all sizes would ask which of them are 1, where PyTorch takes other paths.
+        layout = torch.contiguous_format if on_cpu else _layout(known)
         return evaluate(known, inputs, named).clone(memory_format=layout)
+    launches, out = found
     for function, grid, arguments, config in launches:
         wrapped = wrap_triton(function)
         wrapped[grid](**arguments, num_warps=config.warps, num_stages=config.stages)
@@ -62,9 +61,29 @@ def _at_hand(problem: str, inputs: Sequence[Tensor]) -> Problem:
     shapes = [tuple(x.shape) for x in inputs]
     if all(isinstance(size, int) for shape in shapes for size in shape):
         return known.at(shapes)
-    if inputs[0].device.type == "cpu":
+    if inputs[0].device.type != "cpu":
+        return known.at([tuple(map(int, shape)) for shape in shapes])  # a trace for these alone
+    if _is_alike_at_all_sizes(known):
         return known  # one trace for all sizes: the operators of PyTorch ask for none
-    return known.at([tuple(map(int, shape)) for shape in shapes])  # a trace for these alone
+    # A trace for these heights and widths: what meets others must trace again. For all batches.
+    return known.at([(known.batch, *map(int, shape[1:])) for shape in shapes])
+
+
+def _is_alike_at_all_sizes(problem: Problem) -> bool:
+    """Whether PyTorch's forms of the operators are the same at all heights and widths."""
+    try:
+        for link, types in zip(problem.links, problem.operands, strict=True):
+            if not isinstance(link.op, Affine):
+                _made(link.op, tuple(map(_at_any_size, types)))
+    except RuleError:  # `same_upper` pads by the size
+        return False
+    return True
+
+
+def _at_any_size(type: Type) -> Type:
+    if not isinstance(type, FeatureMap):
+        return type
+    return FeatureMap(type.channels, Size.of("H"), Size.of("W"))
 
 
 def weight_names(problem: Problem) -> list[str]:
@@ -78,18 +97,23 @@ def _layout(problem: Problem) -> torch.memory_format:
 
 
 def _launches(
-    problem: Problem, inputs: Sequence[Tensor], weights: Mapping[str, Tensor], out: Tensor
-) -> Sequence[Launch] | None:
-    """Those of the first kernel that reads plain pointers, as tracing drops host descriptors; None
-    where no kernel takes the problem at these sizes."""
+    problem: Problem, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]
+) -> tuple[Sequence[Launch], Tensor] | None:
+    """Those of the first kernel that reads plain pointers, as tracing drops host descriptors, and
+    what they write; None where no kernel takes the problem at these sizes."""
     from cnndsl.kernels.table import taking  # triton, which a CPU does without
 
-    for kernel in taking(problem, _capability()):
+    kernels, size = taking(problem, _capability()), (problem.batch, *shape(problem.output))
+    if not kernels:
+        return None
+    given: dict[str, Any] = {"dtype": problem.dtype, "device": inputs[0].device}
+    out = torch.empty(size, memory_format=_layout(problem), **given)
+    for kernel in kernels:
         config = kernel.configs(problem, _capability())[0]
         operands = Operands(inputs, kernel.pack(problem, weights), out)
         launches = kernel.launches(problem, config, operands)
         if not any(hasattr(v, "block_shape") for launch in launches for v in launch[2].values()):
-            return launches
+            return launches, out
     return None
 
 

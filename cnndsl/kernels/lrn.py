@@ -1,4 +1,4 @@
-"""K12: local response normalisation in one pass (AlexNet, GoogLeNet).
+"""Local response normalisation in one pass (AlexNet, GoogLeNet).
 
     y[p, c] = x[p, c] * (k + alpha / size * sum over d of x[p, c + d]^2) ^ -beta
     d = -(size // 2) .. (size - 1) // 2
@@ -19,7 +19,7 @@ from cnndsl.kernels.arguments import pixels_of
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.layout import as_rows, is_wide, place
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.tiles import put_rows, strip_of, strips
+from cnndsl.kernels.tiles import put_rows, strip_of, strips, strips_in
 from cnndsl.ops.norm import LocalResponseNorm
 
 
@@ -32,7 +32,7 @@ def normalise_locally(
     """``SHARE``: alpha / size; ``BASE``: k."""
     m, c = strip_of(channels, WIDE, BM, BC)
     m_ok = (m < pixels)[:, None]
-    at = x + m[:, None] * x_pitch
+    at = x + m[:, None] * x_pitch  # made once: with places of its own for each load, sm_80 spills
     energy = tl.zeros((BM, BC), dtype=tl.float32)
     for d in tl.static_range(SIZE):
         near = c + (d - SIZE // 2)
@@ -50,8 +50,11 @@ class ResponseNorm(Kernel):
     name = "lrn"
 
     def refuses(self, problem: Problem, capability: int) -> str | None:
-        if not isinstance(problem.links[0].op, LocalResponseNorm):
+        op = problem.links[0].op
+        if not isinstance(op, LocalResponseNorm):
             return "it does not begin with a local response normalisation"
+        if op.k <= 0 or op.alpha < 0:
+            return "it may take the logarithm of what is not positive"
         return "something follows the normalisation" if len(problem.links) > 1 else None
 
     def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
@@ -71,5 +74,5 @@ class ResponseNorm(Kernel):
             "channels": channels, "SIZE": op.size, "SHARE": op.alpha / op.size, "BETA": op.beta,
             "BASE": op.k, "WIDE": is_wide(x, y),
         }  # fmt: skip
-        grid = triton.cdiv(pixels_of(problem), config["BM"]) * triton.cdiv(channels, config["BC"])
-        return [Launch(normalise_locally, (grid,), arguments, config)]
+        grid = strips_in(pixels_of(problem), channels, config)
+        return [Launch(normalise_locally, grid, arguments, config)]

@@ -1,4 +1,4 @@
-"""K12: maxima and averages of windows, and what stands before them, in one pass.
+"""Maxima and averages of windows, and what stands before them, in one pass.
 
     y[p, c] = epilogue(max over taps t of a(x[pixel(p, t), c]))
     y[p, c] = epilogue(sum over taps t of a(x[pixel(p, t), c]) / the pixels that count)
@@ -25,7 +25,7 @@ from cnndsl.kernels.epilogue import finish
 from cnndsl.kernels.operands import pack_around, prologue_of, why_no_pool
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.taps import source_of
-from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips
+from cnndsl.kernels.tiles import finish_tile, put_rows, strip_of, strips, strips_in
 from cnndsl.ops.pool import AvgPool, MaxPool
 
 
@@ -85,7 +85,7 @@ def _counted(
     last = tl.minimum(first + K, size + EDGE)
     if not PADDING:
         first, last = tl.maximum(first, 0), tl.minimum(last, size)
-    return tl.maximum(last - first, 1)
+    return last - first
 
 
 class Pool(Kernel):
@@ -110,8 +110,8 @@ class Pool(Kernel):
             "channels": channels, "before": operands.packed.get("before"),
             "PROLOGUE": prologue_of(problem, index).text, **_constants(problem.links[index].op),
         }  # fmt: skip
-        grid = triton.cdiv(pixels_of(problem), config["BM"]) * triton.cdiv(channels, config["BC"])
-        return [Launch(pool_windows, (grid,), arguments, config)]
+        grid = strips_in(pixels_of(problem), channels, config)
+        return [Launch(pool_windows, grid, arguments, config)]
 
 
 def _pool(problem: Problem) -> int:

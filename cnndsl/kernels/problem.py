@@ -67,6 +67,11 @@ class Problem:
     def output(self) -> Type:
         return self.results[-1]
 
+    @property
+    def area(self) -> int:
+        """Pixels of an image of the first input."""
+        return math.prod(extents(self.inputs[0])[1:])
+
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of the whole batch."""

@@ -1,4 +1,4 @@
-"""K10: pre-activated convolutions of stride 1 on an H100, as DenseNet and ResNet v2 have them.
+"""Pre-activated convolutions of stride 1 on an H100, as DenseNet and ResNet v2 have them.
 
     y[n, h, w, f] = epilogue(sum over r, s, c of a(x[n, h - top + r * D, w - left + s * D, c], c)
                                                * w[f, r, s, c])

@@ -16,6 +16,7 @@ from cnndsl.engines.apply import Function, function_of
 from cnndsl.kernels.problem import Problem
 from cnndsl.ops.activation import LogSoftmax, Softmax
 from cnndsl.ops.base import Op
+from cnndsl.ops.norm import LocalResponseNorm
 from cnndsl.passes.kinds import CONVOLUTIONS, EPILOGUES
 from cnndsl.passes.ops import RUNNING, Affine, weights_of_link
 
@@ -45,14 +46,17 @@ def _is_linear(op: Op) -> bool:
 def _scale(op: Op, function: Function, scales: Sequence[Tensor], value: Tensor) -> Tensor:
     """An activation hands errors on, no larger than its slope makes them; all else is monotone
     in the scales. None is smaller than the value, of which the last rounding is a share. An
-    exponential makes a share of its value out of an error of its argument."""
+    exponential, a power too, makes a share of its value out of an error of its argument."""
     if isinstance(op, EPILOGUES):
         steepest = max(1.0, *(abs(get(op)) for get in _SLOPES.get(op.name, (lambda _: 1.0,))))
         return torch.maximum(scales[0] * steepest, value.abs())
     if isinstance(op, Softmax | LogSoftmax):
         argument = 1 + 2 * scales[0].amax(1, keepdim=True)
         return value * argument if isinstance(op, Softmax) else value.abs() + argument
-    return torch.maximum(function(*scales).abs(), value.abs())
+    size = torch.maximum(function(*scales).abs(), value.abs())
+    if isinstance(op, LocalResponseNorm):  # x * exp(-beta * log(base)), alone: its scale is |x|
+        return size * (1 + (value.abs() / scales[0]).log().nan_to_num(0.0).abs())
+    return size
 
 
 _SLOPES: dict[str, tuple[Callable[..., float], ...]] = {

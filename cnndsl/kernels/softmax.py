@@ -1,4 +1,4 @@
-"""K12: softmax and its logarithm over the channels of each pixel.
+"""Softmax and its logarithm over the channels of each pixel.
 
     y[p, c] = exp(x[p, c] - m[p]) / s[p]      or      x[p, c] - m[p] - log(s[p])
     m[p] = the largest of x[p, :]      s[p] = sum over c of exp(x[p, c] - m[p])
@@ -20,7 +20,7 @@ from cnndsl.kernels.global_pool import largest
 from cnndsl.kernels.layout import as_rows, is_wide, place
 from cnndsl.kernels.pool import joined
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.tiles import put_rows
+from cnndsl.kernels.tiles import get_rows, put_rows, strips
 from cnndsl.ops.activation import LogSoftmax, Softmax
 
 
@@ -51,9 +51,8 @@ def normalise_exponents(
 def _row(x, pitch, m, m_ok, start, channels, BC: tl.constexpr):
     """Channels from ``start`` on; what is not there wins no maximum, and its exponential is 0."""
     c = start + tl.arange(0, BC)
-    c_ok = (c < channels)[None, :]
-    value = tl.load(x + m[:, None] * pitch + c[None, :], mask=m_ok[:, None] & c_ok, other=0.0)
-    return tl.where(c_ok, value.to(tl.float32), float("-inf"))
+    value = get_rows(x, pitch, m, m_ok, c, c < channels)
+    return tl.where((c < channels)[None, :], value, float("-inf"))
 
 
 class ExponentNorm(Kernel):
@@ -68,8 +67,7 @@ class ExponentNorm(Kernel):
 
     def configs(self, problem: Problem, capability: int) -> Sequence[Config]:
         """Wide tiles of few pixels for wide rows."""
-        channels = extents(problem.output)[0]
-        return [c for c in SHAPES if c["BC"] < 2 * channels] or SHAPES[-1:]
+        return strips(extents(problem.output)[0], SHAPES)
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {}

@@ -1,4 +1,4 @@
-"""K12: the mean of each channel of an image and one or two products of it, in one launch.
+"""The mean of each channel of an image and one or two products of it, in one launch.
 
     h[n, i] = middle(sum over c of first[i, c] * mean over pixels p of a(x[n, p, c]))
     y[n, f] = epilogue(sum over i of second[f, i] * h[n, i])       or h, where there is one product
@@ -10,7 +10,6 @@ weights are small or the images few, which ``reads`` tells. Means and ``h`` stay
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,7 +21,13 @@ from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue, finish
 from cnndsl.kernels.global_pool import pooled
 from cnndsl.kernels.layout import as_rows, is_wide, place
-from cnndsl.kernels.operands import epilogue_of, pack_before, pack_with_rows, prologue_of
+from cnndsl.kernels.operands import (
+    epilogue_of,
+    pack_before,
+    pack_with_rows,
+    prologue_of,
+    the_window,
+)
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.segments import Segment, segment
 from cnndsl.kernels.window import window_of
@@ -49,7 +54,7 @@ def squeeze_images(
     total = tl.zeros((BH,), dtype=tl.float32)
     for start in range(0, channels, BC):
         c = start + tl.arange(0, BC)
-        mean = pooled(pixels, x_pitch, 0, area, before, c, channels, False, PROLOGUE, BM, BC)
+        mean = pooled(pixels, x_pitch, 0, area, before, c, channels, False, WIDE, PROLOGUE, BM, BC)
         total += _product(first, first_pitch, h, h_ok, c, c < channels, mean / area)
     total = finish(total, MIDDLE, first_rows, hidden, h, h_ok, None, 0, None, 0, h_ok)
     if second is None:
@@ -164,8 +169,8 @@ class _Call(NamedTuple):
         starts = _products(problem)
         ends = [*starts[1:], len(problem.links)]
         parts = [segment(problem, *cut) for cut in zip(starts, ends, strict=True)]
-        hidden, area = extents(problem.results[starts[0]])[0], extents(problem.inputs[0])[1:]
-        return _Call(problem.first(GlobalAvgPool), parts, hidden, math.prod(area))
+        hidden = extents(problem.results[starts[0]])[0]
+        return _Call(problem.first(GlobalAvgPool), parts, hidden, problem.area)
 
 
 def _why_not(problem: Problem) -> str | None:
@@ -191,5 +196,5 @@ def _products(problem: Problem) -> list[int]:
 
 
 def _is_product(problem: Problem, index: int) -> bool:
-    window = window_of(problem, index)
-    return window is not None and window.is_product and window.groups == 1
+    window = the_window(problem, index)
+    return window.is_product and window.groups == 1

@@ -1,4 +1,4 @@
-"""K5: the first convolution of a network, of an image of at most 4 channels, and the pool behind.
+"""The first convolution of a network, of an image of at most 4 channels, and the pool behind.
 
     y[n, h, w, f] = epilogue(sum over r, k of X[n, h * SH + r, (w * SW) * 4 + k] * W[f, r, k])
     y[n, h, w, f] = the largest of these in each window, where a max-pool follows

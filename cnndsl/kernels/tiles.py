@@ -30,6 +30,11 @@ def strip_of(filters, WIDE: tl.constexpr, BM: tl.constexpr, BF: tl.constexpr):
     return block * BM + tl.arange(0, BM), f
 
 
+def strips_in(pixels: int, filters: int, config: Config, side: str = "BC") -> tuple[int]:
+    """The grid of ``strip_of``: a program for each strip; ``side``: a strip's filters by name."""
+    return (triton.cdiv(pixels, config["BM"]) * triton.cdiv(filters, config[side]),)
+
+
 @triton.jit
 def pixels_of(
     n, h, w, batch, height, width,
@@ -61,6 +66,13 @@ def finish_tile(
 
 
 @triton.jit
+def get_rows(x, x_pitch, m, m_ok, c, c_ok):
+    """``[pixels m, channels c]`` in float32, 0 where there are none."""
+    at = m[:, None] * x_pitch + c[None, :]
+    return tl.load(x + at, mask=m_ok[:, None] & c_ok[None, :], other=0.0).to(tl.float32)
+
+
+@triton.jit
 def put_rows(y, y_pitch, value, m, m_ok, f, filters):
     """Stores ``[pixels m, filters f]`` number by number."""
     ok = m_ok[:, None] & (f < filters)[None, :]
@@ -89,6 +101,6 @@ STRIPS = (
 """Each thread holds 16 values; with more, the loads in flight no longer hide the latency."""
 
 
-def strips(channels: int) -> Sequence[Config]:
+def strips(channels: int, known: Sequence[Config] = STRIPS) -> Sequence[Config]:
     """Pixels and channels of a tile that is bound by memory, no wider than what there is."""
-    return [c for c in STRIPS if c["BC"] < 2 * channels] or STRIPS[-1:]
+    return [c for c in known if c["BC"] < 2 * channels] or known[-1:]

@@ -120,19 +120,22 @@ def check(
     seed: int = 0,
     units: float = UNITS,
     nan: int | None = None,
+    size: float = 1.0,
 ) -> None:
     """AssertionError unless the kernel computes the problem, and touches nothing else.
 
     ``nan``: which number of input 0 is NaN; the result is then NaN where it must be and only
-    there.
+    there. ``size``: how large the inputs' numbers are.
     """
     given = drawn(problem, seed)
+    for x in given.inputs:
+        x.mul_(size)
     if nan is not None:
         given.inputs[0].view(-1)[nan] = torch.nan
     value, scale = reference(problem, *given)
     packed = {k: placed(w) for k, w in kernel.pack(problem, given.weights).items()}
-    size = (problem.batch, *shape(problem.output))
-    out, storage = guarded(size, problem.dtype, DENSE if layout == PLANAR else layout)
+    whole = (problem.batch, *shape(problem.output))
+    out, storage = guarded(whole, problem.dtype, DENSE if layout == PLANAR else layout)
     inputs = [placed(x, layout) for x in given.inputs]
     launches = kernel.launches(problem, config, Operands(inputs, packed, out))
     with within(regions(launches, [*inputs, *packed.values(), out])):

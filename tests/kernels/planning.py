@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import cnndsl
-from cnndsl.kernels.plan.choice import Chooser, Measured, nothing_measured
+from cnndsl.kernels.plan.choice import Chooser, Known, Measured, nothing_known, nothing_measured
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.device import Device, device_of
 from cnndsl.kernels.plan.network import Plan
@@ -48,9 +48,10 @@ def planned(
     dtype: torch.dtype = torch.bfloat16,
     device: Device = H100,
     measured: Measured = nothing_measured,
+    known: Known = nothing_known,
     **rest: Any,
 ) -> Plan:
-    return plan(flow, batch, dtype, Chooser(device, measured), **rest)
+    return plan(flow, batch, dtype, Chooser(device, measured, known), **rest)
 
 
 def ours_only(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:

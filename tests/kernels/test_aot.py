@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import torch
 
-from cnndsl.kernels.aot import SHARED_LIMIT, Facts, compile_launch, compile_problem, phantoms
+from cnndsl.kernels.aot import SHARED_LIMIT, Facts, compile_problem
 from cnndsl.kernels.base import Config, Kernel
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.table import KERNELS
@@ -82,22 +81,6 @@ def test_what_does_not_fit_is_seen() -> None:
     crowded = facts(SHAPES["conv"][1], Config.of(1, 1, BM=128, BN=64, BK=16))
     assert crowded.spills and not crowded.fits(90)
     assert not Facts(32, 0, SHARED_LIMIT[80] + 1, 0, 0, 0).fits(80)
-
-
-def test_offsets_beyond_32_bits() -> None:
-    """A map of more than 2^31 numbers is addressed by 64 bits from its first product on."""
-    problem = problem_of("[64, 128, 128] = conv(64, 1)", 4096, torch.half)
-    config = CONV.configs(problem, 90)[-1]
-    (launch,) = CONV.launches(problem, config, phantoms(CONV, problem))
-    assert launch.arguments["WIDE"]
-    narrow = replace(problem, batch=2)
-    (small,) = CONV.launches(narrow, config, phantoms(CONV, narrow))
-    assert not small.arguments["WIDE"]
-    assert _wide_products(compile_launch(launch, 90).asm["ttir"])
-
-
-def _wide_products(ir: str) -> int:
-    return sum("arith.muli" in line and "i64" in line for line in ir.splitlines())
 
 
 def shipped() -> Iterator[tuple[Kernel, Problem, Config, int]]:

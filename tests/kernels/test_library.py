@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.source import ConstantSource
 from torch._functorch.aot_autograd import aot_export_module
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental import _config as tracing
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 import cnndsl
 from cnndsl.engines.apply import Plain
@@ -86,6 +88,35 @@ def test_sizes_are_those_of_the_inputs() -> None:
     torch.testing.assert_close(
         chain(inputs, weights, spelled(small)), chain(inputs, weights, spelling)
     )
+
+
+PADDED = "[3, {0}, {0}] = conv(2, 3, stride=2, padding=same_upper) -> relu"
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_compiled_it_is_right_at_every_size(dynamic: bool | None) -> None:
+    """Which pixels the padding adds is not what it was where the trace was made."""
+    spelling = spelled(problem_of(PADDED.format(9)))
+    _, weights, _ = arguments(problem_of(PADDED.format(9)))
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda x: chain([x], weights, spelling), backend="aot_eager", dynamic=dynamic
+    )
+    for size in (9, 8, 10):
+        x = torch.randn(2, 3, size, size)
+        wanted = chain([x], weights, spelled(problem_of(PADDED.format(size))))
+        torch.testing.assert_close(compiled(x), wanted)
+
+
+def test_a_trace_of_what_pads_by_the_size_holds_for_every_batch() -> None:
+    problem = problem_of(PADDED.format(8))
+    dims = {"x": {0: torch.export.Dim("N", min=1)}}
+    net = Net(PADDED.format(8)).eval()
+    with torch.no_grad():
+        program = torch.export.export(net, (drawn(problem).inputs[0],), dynamic_shapes=dims)
+        for batch in (1, 3):
+            x = torch.randn(batch, 3, 8, 8)
+            torch.testing.assert_close(program.module()(x), net(x))
 
 
 def test_gradients_are_those_at_the_sizes_of_the_inputs() -> None:
@@ -190,7 +221,33 @@ def test_what_no_kernel_takes_is_pytorch_on_a_gpu_too(monkeypatch: pytest.Monkey
     with FakeTensorMode(), torch.no_grad():
         x = torch.empty(2, 3, 4, 4, device="cuda")
         graph, _ = aot_export_module(Traced(), [x], trace_joint=False)
+        monkeypatch.setattr(torch, "empty", None)  # nothing is made in vain
+        (found,) = Traced()(x)
     assert "relu" in graph.code and "triton" not in graph.code
+    assert found.is_contiguous(memory_format=torch.channels_last)  # as kernels leave it
+
+
+def test_sizes_that_a_gpu_trace_leaves_open_become_numbers() -> None:
+    """A launch's grid and its tiles follow from them: the trace is for these alone."""
+    problem, sizes = problem_of("[16, 8, 8] = conv(16, 3)", 2, torch.half), ShapeEnv()
+    with FakeTensorMode(shape_env=sizes), torch.no_grad():
+        symbol = sizes.create_symbol(5, ConstantSource("N"))
+        batch = sizes.create_symintnode(symbol, hint=5)
+        x = torch.empty(batch, 16, 8, 8, device="cuda", dtype=torch.half)
+        x = torch.empty_like(x, memory_format=torch.channels_last)
+        shapes = [weight.shape for weight in problem.chain.weights(*problem.inputs)]
+        weights = [torch.empty(shape, device="cuda", dtype=torch.half) for shape in shapes]
+        found = chain([x], weights, spelled(problem))
+    assert not isinstance(x.shape[0], int)
+    assert isinstance(found.shape[0], int) and found.shape[0] == 5
+
+
+def test_on_the_cpu_a_result_is_contiguous() -> None:
+    """Whatever lies how: a trace for all sizes would ask else which of them are 1."""
+    problem = problem_of("[4, 3, 3] = conv(5, 3) -> relu")
+    (x,), weights, spelling = arguments(problem)
+    found = chain([x.contiguous(memory_format=torch.channels_last)], weights, spelling)
+    assert found.is_contiguous()
 
 
 def test_a_trace_holds_for_every_size() -> None:

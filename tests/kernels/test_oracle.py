@@ -14,7 +14,7 @@ from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.problem import Problem
 from tests.kernels.oracle import DENSE, PLANAR, SLICE, check, problem_of
 
-Planted = Callable[[Tensor, Tensor, Tensor, Tensor], None]
+Planted = Callable[..., None]
 
 
 class Function:
@@ -28,7 +28,7 @@ class Function:
 
 
 class Fake(Kernel):
-    """A 3x3 convolution by PyTorch, with something wrong."""
+    """A problem by PyTorch, with something wrong."""
 
     name = "fake"
 
@@ -42,7 +42,7 @@ class Fake(Kernel):
         return [Config.of()]
 
     def pack(self, problem: Problem, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"w": weights["0.weight"], "b": weights["0.bias"]}
+        return {name[2]: weight for name, weight in weights.items()}
 
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         arguments: dict[str, Any] = {"x": operands.inputs[0], "out": operands.out}
@@ -116,3 +116,34 @@ def test_right(dtype: torch.dtype, layout: str) -> None:
 def test_wrong(function: Planted, layout: str) -> None:
     with pytest.raises(AssertionError):
         judge(function, torch.float16 if function in HALF else torch.float32, layout)
+
+
+def softmax(x: Tensor, out: Tensor) -> None:
+    out.copy_(x.softmax(1))
+
+
+def log_softmax(x: Tensor, out: Tensor) -> None:
+    out.copy_(x.log_softmax(1))
+
+
+def response_norm(x: Tensor, out: Tensor) -> None:
+    out.copy_(functional.local_response_norm(x, 3))
+
+
+EXPONENTIALS = [softmax, log_softmax, response_norm]
+
+
+@pytest.mark.parametrize("size", [1.0, 100.0])
+@pytest.mark.parametrize("function", EXPONENTIALS, ids=lambda f: f.__name__)
+def test_exponentials(function: Planted, size: float) -> None:
+    """Of larger numbers they may be further off; not much, though."""
+
+    def off(x: Tensor, out: Tensor) -> None:
+        function(x, out)
+        out.mul_(1 + size * 2.0**-15)
+
+    text = function.__name__.replace("response_norm", "lrn(3)")
+    problem = problem_of(f"[5, 2, 3] = {text}")
+    check(Fake(function), problem, Config.of(), size=size)
+    with pytest.raises(AssertionError, match="units off"):
+        check(Fake(off), problem, Config.of(), size=size)

@@ -6,10 +6,19 @@ import pytest
 import torch
 
 import cnndsl
+from cnndsl.kernels.base import Kernel
+from cnndsl.kernels.global_pool import GlobalPool
 from cnndsl.kernels.layout import as_rows, is_wide, pitch, place
+from cnndsl.kernels.pool import Pool
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.segments import segments
+from cnndsl.kernels.squeeze import Squeeze
+from cnndsl.ops.activation import ReLU
 from cnndsl.ops.conv import Conv
+from cnndsl.ops.merge import Add
+from cnndsl.ops.pool import GlobalMaxPool, MaxPool
+from cnndsl.ops.types import FeatureMap
+from cnndsl.passes.ops import RUNNING, Chain, Link
 from tests.kernels.oracle import SLICE, guarded, problem_of
 
 
@@ -82,6 +91,48 @@ def test_what_a_problem_costs() -> None:
     problem = problem_of("[4, 5, 7] = (conv(4, 3, bias=no) + id) -> relu", 3, torch.half)
     assert problem.macs == 3 * 5 * 7 * 4 * 4 * 9
     assert problem.bytes == 2 * (3 * 5 * 7 * 4 * 2 + 4 * 4 * 9)
+
+
+def test_an_image_is_cut_where_few_programs_have_much_to_do() -> None:
+    """Parts of four tiles at least; none where the images keep the device busy."""
+    parts = {
+        (size, batch): [config["PARTS"] for config in GlobalPool().configs(problem, 90)][:2]
+        for size, batch in [(32, 1), (16, 1), (8, 1), (32, 256)]
+        for problem in [problem_of(f"[64, {size}, {size}] = gap", batch, torch.half)]
+    }
+    assert parts == {(32, 1): [8, 1], (16, 1): [2, 1], (8, 1): [1, 1], (32, 256): [1, 1]}
+
+
+def test_parts_of_an_image_are_written_and_read() -> None:
+    kernel, problem = GlobalPool(), problem_of("[64, 32, 32] = gap", 3, torch.half)
+    found = {
+        config["PARTS"]: kernel.bytes(problem, config) for config in kernel.configs(problem, 90)
+    }
+    whole = found.pop(1)
+    assert whole == problem.bytes and found
+    for parts, size in found.items():
+        assert size == whole + 2 * 4 * parts * 3 * 64  # float32, out and in
+
+
+def test_one_product_of_means_may_be_in_strips() -> None:
+    """Two are not: a program holds all numbers between them."""
+    kernel, one = Squeeze(), "[256, 7, 7] = gap -> conv(100, 1)"
+    heights = [config["BH"] for config in kernel.configs(problem_of(one), 90)]
+    assert heights == [64, 16]
+    heights = [config["BH"] for config in kernel.configs(problem_of(f"{one} -> conv(4, 1)"), 90)]
+    assert heights == [128]
+
+
+@pytest.mark.parametrize("kernel", [Pool(), GlobalPool()], ids=lambda kernel: kernel.name)
+def test_a_pool_of_another_input_is_refused(kernel: Kernel) -> None:
+    """A chain may begin with any of its inputs, and read them again behind."""
+    pool = MaxPool(1) if isinstance(kernel, Pool) else GlobalMaxPool()
+    second = Link(pool, (1,)), Link(Add(), (RUNNING, 0))
+    again = Link(ReLU(), (0,)), Link(pool, (0,))
+    for links, count in ((second, 2), (again, 1)):
+        x = FeatureMap(4, 1, 1)
+        problem = Problem(Chain(links), (x,) * count, 1, torch.half)
+        assert "another input" in (kernel.refuses(problem, 90) or "")
 
 
 def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

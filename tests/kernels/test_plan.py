@@ -18,10 +18,11 @@ from cnndsl.kernels.plan.network import Plan
 from cnndsl.kernels.plan.planner import problems
 from cnndsl.kernels.plan.report import text, to_json
 from cnndsl.kernels.plan.store import WRONG
+from cnndsl.kernels.plan.vendor import is_view
 from cnndsl.kernels.problem import Problem
-from cnndsl.kernels.segments import segment
-from cnndsl.ops.merge import Concat
-from cnndsl.ops.reshape import Flatten
+from cnndsl.kernels.segments import segment, segments
+from cnndsl.kernels.table import taking
+from cnndsl.passes.buffers import Buffers
 from cnndsl.passes.flow import Flow
 from tests.kernels.oracle import problem_of
 from tests.kernels.planning import (
@@ -42,14 +43,30 @@ BLOCK = "[64, 28, 28] = conv(64, 3) -> relu -> (id + (conv(64, 3) -> relu -> con
 
 
 def roofline_bytes(flow: Flow, batch: int) -> int:
-    """Every input, weight and result of every fused step once, in two bytes; views are free."""
-    total = 0
+    """Every input, weight and result of every part once, in two bytes.
+
+    A part is as much of a step as some kernel of ours takes, so that a max-pool is one with the
+    first convolution of a network and apart from all others. Views are free, but for a part of a
+    map that belongs into a concatenation: it is read and written.
+    """
+    buffers, total = Buffers.of(flow), 0
     for step in flow:
-        if step.inputs and not isinstance(step.op, Concat | Flatten):
-            maps = sum(flow.values(one) for one in (*step.inputs, step))
-            weights = sum(math.prod(expr.shape) for expr in step.weights.values())
-            total += 2 * (batch * maps + weights)
+        if step.inputs and step.id not in buffers.views:
+            whole = Problem.of(step, flow.sizes, batch, torch.bfloat16)
+            if is_free(whole):
+                total += 2 * 2 * batch * flow.values(step) * len(buffers.writes.get(step.id, ()))
+            else:
+                parts = (cut.problem for cut in segments(whole, _is_taken))
+                total += sum(part.bytes for part in parts if not is_free(part))
     return total
+
+
+def _is_taken(problem: Problem) -> bool:
+    return bool(taking(problem, H100.capability))
+
+
+def is_free(part: Problem) -> bool:
+    return len(part.links) == 1 and is_view(part.links[0].op, part.operands[0])
 
 
 @pytest.mark.parametrize(
@@ -65,20 +82,23 @@ def test_kernels(file: str, net: str, batch: int, most: int) -> None:
     assert plan_of(file, net, batch).kernels <= most
 
 
-@pytest.mark.parametrize("batch", [1, 256])
-@pytest.mark.parametrize(("file", "net"), [("resnet", "ResNet50"), ("densenet", "DenseNet121")])
-def test_bytes(file: str, net: str, batch: int) -> None:
-    found = plan_of(file, net, batch).bytes
-    assert found == pytest.approx(roofline_bytes(flow_of(file, net), batch), rel=0.1)
-
-
 @cache
 def plan_of(file: str, net: str, batch: int) -> Plan:
     """Without batch chunks, whose traffic stays in the cache."""
     return planned(flow_of(file, net), batch, chunks=())
 
 
-QUICK = ("alexnet", "googlenet", "shufflenet_v2")
+QUICK = ("alexnet", "densenet", "googlenet", "resnet", "shufflenet_v2")
+EXCESS = {
+    # The stem kernel writes its image once more, padded and four channels wide, and reads that.
+    ("AlexNet", 256): 1.36, ("ZFNet", 256): 1.17, ("ZFNetWide", 256): 1.14,
+    ("PNet", 1): 1.25, ("PNet", 256): 1.25, ("RNet", 256): 1.23, ("ONet", 256): 1.15,
+    # No kernel of ours is bilinear, and what PyTorch's makes is copied into a concatenation.
+    ("UNetBilinear", 1): 1.18, ("UNetBilinear", 256): 1.18,
+    # Few tiles keep a GPU idle: sums in parts, or more and smaller kernels, are faster.
+    ("ResNet18", 1): 1.12, ("WRN_16_8", 1): 1.14, ("WRN_28_10", 1): 1.21, ("WRN_40_4", 1): 1.22,
+}  # fmt: skip
+"""How many times the bytes of the roofline some plans move at most, where it is more than 1.1."""
 ALL = sorted(path.stem for path in EXAMPLES.glob("*.cnn"))
 
 
@@ -96,11 +116,15 @@ def every_net_has_a_plan(file: str, nets: Sequence[str] | None = None) -> None:
             views = {step.id for step, one in zip(done, found.steps, strict=True) if not one.pieces}
             assert views == set(found.buffers.views)
             assert 0 < found.seconds < math.inf
+            share = found.bytes / roofline_bytes(flow, batch)
+            assert 0.9 <= share <= EXCESS.get((name, batch), 1.1), (name, batch, share)
 
 
 @pytest.mark.parametrize("file", QUICK)
 def test_the_zoo(file: str) -> None:
-    every_net_has_a_plan(file, cnndsl.load(EXAMPLES / f"{file}.cnn").nets[:1])
+    """Each net's plan moves its bytes about once."""
+    nets = cnndsl.load(EXAMPLES / f"{file}.cnn").nets[:1]
+    every_net_has_a_plan(file, [*nets, *(["ResNet50"] if file == "resnet" else [])])
 
 
 @pytest.mark.slow

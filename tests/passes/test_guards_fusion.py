@@ -243,6 +243,7 @@ def test_the_activation_of_the_prologue_has_one_reader_too() -> None:
     [
         "net N: [4, H, W] = gap -> ((f: conv(2, 1)) | (s: conv(3, 1)))",
         "net N: [4, H, W] = gap -> flatten @x -> emit means: id -> linear(3)",
+        "net N: [4, H, W] = gap @x -> emit means: id -> flatten -> linear(3)",
     ],
 )
 def test_means_are_not_computed_twice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

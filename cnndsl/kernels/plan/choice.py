@@ -139,9 +139,9 @@ class Chooser:
                 for piece in self._makers(segment(problem, first, last), to)
                 for before in ends[first]
             )
-            ends.append(sorted(found, key=self._seconds)[:MANY])
-        most = CLOSE * self._seconds(best)
-        return [best, *(p for p in ends[-1] if p != best and self._seconds(p) <= most)]
+            ends.append(sorted(found, key=self.seconds)[:MANY])
+        most = CLOSE * self.seconds(best)
+        return [best, *(p for p in ends[-1] if p != best and self.seconds(p) <= most)]
 
     def _makers(self, cut: Segment, places: int) -> Iterator[Piece]:
         seen = set()
@@ -150,7 +150,8 @@ class Chooser:
                 seen.add(piece.way.maker)
                 yield piece
 
-    def _seconds(self, pieces: Sequence[Piece]) -> float:
+    def seconds(self, pieces: Sequence[Piece]) -> float:
+        """One after another."""
         return sum(piece.seconds(self.device) for piece in pieces)
 
     def plain(self, problem: Problem, places: int = 0) -> tuple[Piece, ...]:

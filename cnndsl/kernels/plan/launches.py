@@ -52,10 +52,9 @@ class Launches:
         self.only, self.regions = only, plan.regions if only is None else (only,)
         self.arena = torch.empty(self.memory.bytes, dtype=torch.uint8, device=device)
         self.parts = {
-            position: [_part(piece, _own(planned.step, weights), device) for piece in planned.pieces]
+            position: self._parts(plan.steps[position], weights)
             for region in self.regions
-            for position, planned in enumerate(plan.steps[: region.last])
-            if position >= region.first
+            for position in range(region.first, region.last)
         }
         self._theirs: dict[int, Tensor] = {}
 
@@ -81,6 +80,10 @@ class Launches:
     def results(self) -> list[Tensor]:
         """Copies of what was computed."""
         return [self.value(step).clone() for step in self.plan.flow.results]
+
+    def _parts(self, planned: Planned, weights: Weights) -> list[Part]:
+        own = _own(planned.step, weights)
+        return [_part(piece, own, self.device) for piece in planned.pieces]
 
     @torch.no_grad()
     def run(self) -> None:
@@ -181,7 +184,7 @@ class Graphed:
 
 
 def recorded(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
-    """What it launches, as a graph."""
+    """What it launches, as a graph; what that reads and writes lives as long."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):  # compiles what is not compiled, and lets cuDNN choose
@@ -191,6 +194,7 @@ def recorded(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
+    graph.run = run  # type: ignore[attr-defined]
     return graph
 
 

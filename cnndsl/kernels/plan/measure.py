@@ -1,4 +1,4 @@
-"""Ways to compute a problem, checked and timed on the GPU that is here.
+"""Ways to compute a problem, and then several steps, checked and timed on the GPU that is here.
 
 Times are taken under CUDA graphs, in interleaved rounds, with operands that do not stay in the
 L2 cache from one run to the next. What gives wrong numbers, or does not run, is never used.
@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,11 +19,15 @@ from torch import Tensor
 from cnndsl.graph.cost import shape
 from cnndsl.kernels.base import Kernel, Operands, run
 from cnndsl.kernels.plan.choice import Chooser, Option
+from cnndsl.kernels.plan.chunks import GAIN, Search, regions
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.device import Device
 from cnndsl.kernels.plan.launches import recorded
-from cnndsl.kernels.plan.planner import problems
+from cnndsl.kernels.plan.network import Region, Variant
+from cnndsl.kernels.plan.outlook import Outlook
+from cnndsl.kernels.plan.planner import problems, sizes
 from cnndsl.kernels.plan.store import WRONG, Store
+from cnndsl.kernels.plan.trial import CHECKED, Trial
 from cnndsl.kernels.plan.vendor import Vendor
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.reference import backward_error, reference
@@ -33,11 +37,13 @@ Name = TypeVar("Name")
 
 UNITS = 8.0
 """The largest backward error of a kernel, in units of float32 rounding behind half an ulp."""
-CHECKED = 8
-"""Samples on which numbers are checked; float64 on a GPU is slow."""
 SLACK, MOST = 4.0, 12
 """Timed is what the roofline puts within this factor of the best, and so many ways at most."""
 ROUNDS, SETS = 5, 8
+HOPE = 1.0
+"""Chunks of the batch are measured where the model promises this share of the time or less."""
+PROPOSALS = 4
+"""So often what a measurement left over is looked at: a plan's chunks, until all are measured."""
 
 
 class Numbers(NamedTuple):
@@ -71,12 +77,12 @@ def drawn(problem: Problem, seed: int = 0, device: str = "cuda") -> Numbers:
 def runs(way: Way, problem: Problem, sets: Sequence[Numbers]) -> Callable[[], Tensor]:
     """Computes the problem on each set of operands, one after another; gives the last result."""
     if isinstance(way.maker, Vendor):
-        function = way.maker.function(problem, sets[0].weights)
-        return lambda: [function(*numbers.inputs) for numbers in sets][-1]
+        functions = [way.maker.function(problem, numbers.weights) for numbers in sets]
+        pairs = list(zip(functions, sets, strict=True))
+        return lambda: [function(*numbers.inputs) for function, numbers in pairs][-1]
     kernel, config = way.maker, way.config
     assert isinstance(kernel, Kernel) and config is not None
-    packed = kernel.pack(problem, sets[0].weights)
-    operands = (Operands(numbers.inputs, packed, numbers.out) for numbers in sets)
+    operands = (Operands(s.inputs, kernel.pack(problem, s.weights), s.out) for s in sets)
     launches = [one for each in operands for one in kernel.launches(problem, config, each)]
 
     def launched() -> Tensor:
@@ -110,9 +116,9 @@ def replayed(graph: torch.cuda.CUDAGraph) -> float:
 
 
 def interleaved(
-    graphs: Mapping[Name, torch.cuda.CUDAGraph],
+    graphs: Mapping[Name, Any],
     rounds: int,
-    seconds: Callable[[torch.cuda.CUDAGraph], float] = replayed,
+    seconds: Callable[[Any], float] = replayed,
 ) -> dict[Name, list[float]]:
     """Seconds of each, one figure a round, in rounds A B C A B C; a first round warms up."""
     times: dict[Name, list[float]] = {name: [] for name in graphs}
@@ -141,11 +147,21 @@ class Tuner:
     until: float = math.inf
     """When to begin nothing more, by ``time.monotonic``."""
     on: str = "cuda"
+    record: Callable[[Callable[[], object]], Any] = recorded
+    seconds: Callable[[Any], float] = replayed
+    """Of one replay of what was recorded."""
 
     def tune(self, flow: Flow, batch: int, dtype: torch.dtype) -> bool:
-        """Whether everything was measured before the time was up. ``flow``: as for a plan."""
+        """Whether everything was measured before the time was up. ``flow``: as for a plan.
+
+        First every problem alone, then the steps between places where a single value is alive,
+        then what promises to be faster in chunks of the batch.
+        """
+        return self._alone(problems(flow, batch, dtype)) and self._together(flow, batch, dtype)
+
+    def _alone(self, asked: Sequence[Problem]) -> bool:
         guess = Chooser(self.device)
-        for problem in problems(flow, batch, dtype):
+        for problem in asked:
             if time.monotonic() > self.until:
                 return False
             times = self._times(problem, guess)
@@ -154,6 +170,72 @@ class Tuner:
                 best = min(times, key=lambda way: times[way])
                 self.say(f"{1e6 * times[best]:9.1f} µs  {best}  for {problem}")
         return True
+
+    def _together(self, flow: Flow, batch: int, dtype: torch.dtype) -> bool:
+        """As ``_alone``, of steps that follow each other."""
+        outlook = self._outlook(flow, batch, dtype)
+        for first, last in Search(outlook, ()).ends:
+            if not self._race(outlook, first, last, outlook.variants(first, last, batch)):
+                return False
+        hopes = _hopes(Outlook(flow, batch, dtype, Chooser(self.device)), HOPE)
+        for _ in range(PROPOSALS):
+            for region in hopes:
+                if not self._chunks(flow, batch, dtype, region):
+                    return False
+            hopes = [r for r in _hopes(self._outlook(flow, batch, dtype), GAIN) if not r.measured]
+        return True
+
+    def _outlook(self, flow: Flow, batch: int, dtype: torch.dtype) -> Outlook:
+        """With all that is known by now."""
+        return Outlook(flow, batch, dtype, Chooser(self.device, self.store, self.store.known))
+
+    def _chunks(self, flow: Flow, batch: int, dtype: torch.dtype, region: Region) -> bool:
+        """Each step for so many samples alone, then chunks beside the whole batch."""
+        first, last, chunk, *_ = region
+        steps = [step for step in flow if step.inputs][first:last]
+        if not self._alone(problems(flow, chunk, dtype, steps)):
+            return False
+        outlook = self._outlook(flow, batch, dtype)
+        search = Search(outlook, sizes(flow, batch))
+        tried = [search.together(first, last), *search.chunked(first, last, chunk)]
+        return self._race(outlook, first, last, tried)
+
+    def _race(self, outlook: Outlook, first: int, last: int, variants: Sequence[Variant]) -> bool:
+        """Times variants beside each other, unless all are known; False if the time is up."""
+        known = outlook.known(first, last)
+        if len(variants) < 2 or all(variant.name in known for variant in variants):
+            return True
+        if time.monotonic() > self.until:
+            return False
+        try:
+            times = self._raced(Trial(outlook, first, last, self.on), variants)
+        except torch.OutOfMemoryError:
+            self.say(f"           no memory for {last - first} steps at once: not measured")
+            return True
+        self.store.keep(outlook.name(first, last), times)
+        best = min(times, key=lambda variant: times[variant])
+        self.say(f"{1e6 * times[best]:9.1f} µs  {best} samples, for {last - first} steps")
+        return True
+
+    def _raced(self, trial: Trial, variants: Sequence[Variant]) -> dict[Variant, float]:
+        """Infinite for what is wrong, or does not run."""
+        found, graphs = dict.fromkeys(variants, WRONG), {}
+        steps = " ; ".join(step.op.text() for step in trial.stretch.steps)
+        moved = sum(step.cost.bytes for step in variants[0].steps)
+        count = min(SETS, 1 + 2 * self.device.l2 // max(moved, 1))
+        for variant in variants:
+            try:
+                if trial.is_right(variant):
+                    graphs[variant] = self.record(trial.run(variant, count))
+                else:
+                    self.say(f"           {variant} gives wrong numbers for {steps}")
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as reason:
+                self.say(f"           {variant} fails for {steps}: {_first_line(reason)}")
+        for variant, seconds in interleaved(graphs, ROUNDS, self.seconds).items():
+            found[variant] = statistics.median(seconds) / count
+        return found
 
     def _times(self, problem: Problem, guess: Chooser) -> dict[Way, float]:
         """Of the ways worth it that are not known; infinite for what is wrong."""
@@ -165,18 +247,18 @@ class Tuner:
         right = [way for way in fresh if self._is_right(way, problem)]
         found = dict.fromkeys(fresh, WRONG)
         count = min(SETS, 1 + 2 * self.device.l2 // max(problem.bytes, 1))
-        sets = [drawn(problem, seed) for seed in range(count)]
+        sets = [drawn(problem, seed, self.on) for seed in range(count)]
         graphs = dict(self._graphs(right, problem, sets))
-        for way, seconds in interleaved(graphs, ROUNDS).items():
+        for way, seconds in interleaved(graphs, ROUNDS, self.seconds).items():
             found[way] = statistics.median(seconds) / count
         return found
 
     def _graphs(
         self, ways: Sequence[Way], problem: Problem, sets: Sequence[Numbers]
-    ) -> Iterator[tuple[Way, torch.cuda.CUDAGraph]]:
+    ) -> Iterator[tuple[Way, Any]]:
         for way in ways:
             try:
-                yield way, recorded(runs(way, problem, sets))
+                yield way, self.record(runs(way, problem, sets))
             except Exception as reason:  # of Triton, CUDA or a library: it is not to be used
                 self.say(f"           {way} fails for {problem}: {_first_line(reason)}")
 
@@ -190,6 +272,12 @@ class Tuner:
             self.say(f"           {way} is {error:.1f} units off for {problem}")
             return False
         return True
+
+
+def _hopes(outlook: Outlook, gain: float) -> list[Region]:
+    """What a plan would run in chunks of the batch."""
+    found = regions(outlook, sizes(outlook.flow, outlook.batch), gain)
+    return [region for region, _ in found if region.chunk < outlook.batch]
 
 
 def _first_line(problem: Exception) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import torch
 
 from cnndsl.engines.chunks import sizes_for_batch
-from cnndsl.kernels.plan.choice import Chooser, Piece
+from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.chunks import SIZES, regions
-from cnndsl.kernels.plan.network import Plan, Planned
-from cnndsl.kernels.plan.storage import Storages
+from cnndsl.kernels.plan.network import Plan
+from cnndsl.kernels.plan.outlook import Outlook
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.segments import segment
 from cnndsl.passes.buffers import Buffers
-from cnndsl.passes.flow import Flow
+from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.pipeline import ALGEBRA, GPU
 
 
@@ -36,40 +35,25 @@ def plan(
     ``chunks``: how many samples at a time may be tried, by default what divides the batch; ()
     for the whole batch alone.
     """
-    buffers = Buffers.of(flow)
-
-    @cache
-    def steps(chunk: int) -> list[Planned]:
-        return planned_steps(flow, chunk, dtype, chooser, buffers)
-
-    given = sizes_for_batch(flow, batch, SIZES) if chunks is None else chunks
-    found = regions(batch, given, steps, Storages.of(flow, buffers), chooser.device)
-    taken = (step for region in found for step in steps(region.chunk)[region.first : region.last])
-    return Plan(flow, batch, dtype, chooser.device, buffers, tuple(taken), tuple(found))
+    outlook = Outlook(flow, batch, dtype, chooser)
+    found = regions(outlook, sizes(flow, batch) if chunks is None else chunks)
+    steps = tuple(step for taken in found for step in taken.steps)
+    return outlook.whole(steps, tuple(taken.region for taken in found))
 
 
-def planned_steps(
-    flow: Flow, batch: int, dtype: torch.dtype, chooser: Chooser, buffers: Buffers
-) -> list[Planned]:
-    """Each step on its own."""
-    found = []
-    for step in flow:
-        if not step.inputs:
-            continue
-        pieces: tuple[Piece, ...] = ()
-        if step.id not in buffers.views:
-            problem = Problem.of(step, flow.sizes, batch, dtype)
-            pieces = chooser.pieces(problem, len(buffers.writes.get(step.id, ())))
-        found.append(Planned(step, pieces))
-    return found
+def sizes(flow: Flow, batch: int) -> Sequence[int]:
+    """How many samples at a time may be tried."""
+    return sizes_for_batch(flow, batch, SIZES)
 
 
-def problems(flow: Flow, batch: int, dtype: torch.dtype) -> list[Problem]:
-    """Every part that a plan of this flow may consist of, each once."""
+def problems(
+    flow: Flow, batch: int, dtype: torch.dtype, steps: Sequence[Step] | None = None
+) -> list[Problem]:
+    """Every part that a plan of these steps, by default all, may consist of, each once."""
     views = Buffers.of(flow).views
     wholes = [
         Problem.of(step, flow.sizes, batch, dtype)
-        for step in flow
+        for step in (flow if steps is None else steps)
         if step.inputs and step.id not in views
     ]
     parts = (

@@ -1,4 +1,4 @@
-"""K0 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""``conv`` against the reference, in the interpreter (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

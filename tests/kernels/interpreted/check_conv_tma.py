@@ -1,4 +1,4 @@
-"""K2 and K3 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""``conv_tma`` against the reference, in the interpreter (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K6 and K8 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""Depthwise and grouped convolutions against the reference (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

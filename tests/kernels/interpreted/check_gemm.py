@@ -1,4 +1,4 @@
-"""K1 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""``gemm`` against the reference, in the interpreter (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

@@ -14,13 +14,17 @@ from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.kernels.base import Config
 from cnndsl.kernels.conv import Convolution
+from cnndsl.kernels.plan.choice import Chooser
+from cnndsl.kernels.plan.chunks import Search
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.launches import Launches
 from cnndsl.kernels.plan.network import Plan, Region
+from cnndsl.kernels.plan.outlook import Outlook
 from cnndsl.kernels.plan.store import WRONG
+from cnndsl.kernels.plan.trial import Trial
 from cnndsl.kernels.problem import Problem
 from cnndsl.passes.flow import Flow
-from tests.kernels.planning import flow_for, ours_only, planned
+from tests.kernels.planning import H100, flow_for, ours_only, planned
 from tests.passes.drawn import Drawn
 
 BATCH, CHUNK = 4, 2
@@ -98,6 +102,35 @@ def test_chunks_of_the_batch(name: str) -> None:
     launches = Launches(chunked(fused.flow, 1, count), derived(fused), "cpu")
     launches.arena.fill_(0xFF)
     assert agrees(launches, plain, inputs)
+
+
+@pytest.mark.parametrize("name", ["residuals", "slices"])
+def test_steps_alone_are_checked(name: str) -> None:
+    """As they would run within the network, whole and in chunks; the numbers are right, and a
+    kernel that is off is found out."""
+    fused, _, _ = job_of(TEXTS[name])
+    outlook = Outlook(fused.flow, BATCH, torch.float32, Chooser(H100, ours_only))
+    for first, last in Search(outlook, ()).ends:
+        trial = Trial(outlook, first, last, "cpu")
+        for chunk in (BATCH, CHUNK):
+            variant, *_ = outlook.variants(first, last, chunk)
+            assert trial.is_right(variant)
+    assert trial.run(variant, 2)() is not None
+
+
+def test_a_kernel_that_is_off_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused, _, _ = job_of(TEXTS["residuals"])
+    outlook = Outlook(fused.flow, BATCH, torch.float32, Chooser(H100, ours_only))
+    first, last = Search(outlook, ()).ends[1]
+    (variant, *_), trial = outlook.variants(first, last, BATCH), Trial(outlook, first, last, "cpu")
+    packed = Convolution.pack
+    assert trial.is_right(variant)
+    monkeypatch.setattr(
+        Convolution,
+        "pack",
+        lambda self, *rest: {k: 1.001 * w for k, w in packed(self, *rest).items()},
+    )
+    assert not trial.is_right(variant)
 
 
 def test_results_are_copies() -> None:

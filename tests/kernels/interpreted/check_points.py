@@ -1,4 +1,4 @@
-"""K12 on single points and their channels against the reference (see ``test_interpreted``)."""
+"""Single points and their channels against the reference (see ``test_interpreted``)."""
 
 from __future__ import annotations
 
@@ -78,6 +78,20 @@ def test_joins(op: Op, maps: Sequence[FeatureMap], text: str) -> None:
     check(MAPS, join(op, maps, text), ONE, SLICE)
 
 
+def test_a_map_is_joined_with_itself() -> None:
+    """By the numbers of the operands, which are not those of the inputs."""
+    for op, slots in [(Add(), (0, 0, 0)), (Mean(), (0, 1, 0)), (Max(), (1, 0, 1))]:
+        maps = (MAP,) * (max(slots) + 1)
+        check(MAPS, Problem(Chain((Link(op, slots),)), maps, 2, torch.float32), ONE, SLICE)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
+def test_response_of_large_numbers(size: float) -> None:
+    """An error in the exponent of a power is a share of the power."""
+    problem = accepted(LRN, 80, "[5, 3, 2] = lrn(3, alpha=1)")
+    check(LRN, problem, config_of(LRN), size=size)
+
+
 @pytest.mark.parametrize(("kernel", "text"), CASES[1::3])
 def test_many_tiles(kernel: Kernel, text: str) -> None:
     check(kernel, accepted(kernel, 80, text, 1), config_of(kernel, whole=False), PLANAR)
@@ -133,6 +147,8 @@ def test_wide_offsets(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
         (MAPS, "[4, 3, 3] = relu -> softmax", "one value at a time"),
         (LRN, "[4, 3, 3] = relu", "does not begin"),
         (LRN, "[4, 3, 3] = lrn(3) -> relu", "follows"),
+        (LRN, "[4, 3, 3] = lrn(3, alpha=-1, beta=1)", "not positive"),
+        (LRN, "[4, 3, 3] = lrn(3, k=0)", "not positive"),
         (SOFTMAX, "[4] = relu", "does not begin"),
         (SOFTMAX, "[4] = softmax -> relu", "follows"),
     ],

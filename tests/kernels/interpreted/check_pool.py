@@ -1,4 +1,4 @@
-"""K12's pools, of windows and of whole images, against the reference (see ``test_interpreted``)."""
+"""Pools, of windows and of whole images, against the reference (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K10 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""``prologue`` against the reference, in the interpreter (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

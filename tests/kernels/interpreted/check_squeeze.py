@@ -1,4 +1,4 @@
-"""K12's means and products in one launch against the reference (see ``test_interpreted``)."""
+"""Means and products in one launch against the reference (see ``test_interpreted``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K5 against the reference, in the interpreter (see ``test_interpreted``)."""
+"""``stem`` against the reference, in the interpreter (see ``test_interpreted``)."""
 
 from __future__ import annotations
 
