@@ -61,6 +61,8 @@ def _unexpected(span: Span) -> Iterator[Fix]:
     if span.text == "=":
         yield Fix("compare with `==`", (Edit(span, "=="),))
         yield Fix("label with `:`", (Edit(span, ":"),))
+    if span.text.strip('"').isidentifier() and span.text.startswith('"'):
+        yield Fix("leave the quotes out", (Edit(span, span.text.strip('"')),))
     here = Span(source, start, start)
     yield Fix("put `->` between them", (Edit(here, "-> "),))
     inside = source.text.count("(", 0, start) > source.text.count(")", 0, start)

@@ -40,6 +40,8 @@ def hint(kind: str, before: str) -> str:
         return "`=` follows a declaration's head or a parameter's name; comparison is `==`"
     if kind in ("NAME", "NUMBER", "LPAR") and before.isalnum():
         return "two steps need a sign between them: `f -> g`, `f + g`, `f | g`, `f * g`"
+    if kind == "STRING":
+        return "quotes are for files and descriptions; a value is bare: `padding=same_upper`"
     if kind in ("ID", "NONE", "IN", "NET", "DEF", "BLOCK", "DO", "THEN", "WITH", "LET", "FOR"):
         return "this word belongs to the language and cannot be a name"
     return ""
