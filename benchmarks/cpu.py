@@ -83,7 +83,7 @@ class Runs:
         self.run[name] = lambda: runner(x)
 
     def race(self, rounds: int) -> None:
-        """So many rounds, and as many as fit into ``SECONDS``."""
+        """At least so many rounds, and more until ``SECONDS`` are over."""
         with torch.inference_mode():  # as around the loop of who serves
             started = time.perf_counter()
             self.times = interleaved(self.run, rounds)
@@ -131,7 +131,7 @@ def compare(file: str, name: str, batch: int, dtype: torch.dtype, options: Any) 
 
 
 def called(model: Any) -> Runner:
-    """A module as a user calls it, in inference mode."""
+    """A module as a user calls it; who calls this is in inference mode."""
 
     def run(x: Tensor) -> Sequence[Tensor]:
         found = model(x)

@@ -59,7 +59,7 @@ class Engine(ABC):
     """Whether one runner takes every shape."""
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
-    looks: ClassVar[bool] = False
+    looks: bool = False
     """Whether its runners raise NotFinite themselves."""
 
     @property

@@ -48,7 +48,7 @@ QUICK = ("torch", "onnxruntime", "onnxruntime-winograd", "openvino")
 ROUNDS = 3
 CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 12, 5.0
 """Choices within this factor of the fastest are timed again, at most so many rounds, of which none
-begins after so many seconds."""
+begins after so many seconds; not at all if one would take longer."""
 
 
 EXACT = 1.2
@@ -152,7 +152,8 @@ def _timed(runs: Mapping[Choice, Callable[[], Any]]) -> dict[Choice, float]:
     medians = {choice: statistics.median(found) for choice, found in times.items()}
     least = min(medians.values(), default=0.0)
     close = {choice: run for choice, run in runs.items() if medians[choice] < CLOSE * least}
-    if len(close) > 1:
+    once = 2 * sum(medians[choice] for choice in close)
+    if len(close) > 1 and once < PATIENCE:
         for choice, found in interleaved(close, MORE_ROUNDS, patience=PATIENCE).items():
             medians[choice] = statistics.median((*times[choice], *found))
     return {choice: 1000 * seconds for choice, seconds in medians.items()}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import count
+from threading import Event
 
 import torch
 from torch import Tensor
@@ -63,11 +64,15 @@ class _Streams:
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         chunks = _split(inputs, self.size)
         found: list[Sequence[Tensor]] = [()] * len(chunks)
-        left = count()  # its `next` is one step for all threads
+        left, failed = count(), Event()  # `next` is one step for all threads
 
         def work(runner: Runner) -> None:
-            while (number := next(left)) < len(chunks):
-                found[number] = runner(*chunks[number])
+            while not failed.is_set() and (number := next(left)) < len(chunks):
+                try:
+                    found[number] = runner(*chunks[number])
+                except BaseException:
+                    failed.set()
+                    raise
 
         first, *others = self.runners
         others_at_work = [self._pool().submit(work, runner) for runner in others]

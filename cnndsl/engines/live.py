@@ -292,7 +292,7 @@ def _nothing() -> None:
     return None
 
 
-NOT_FINITE = "an input holds a value that is not finite"
+NOT_FINITE = "an input holds a value that is not finite, or adds up to too much"
 GRADIENTS = "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 _LIES_ON = {"cpu": attrgetter("is_cpu"), "cuda": attrgetter("is_cuda")}

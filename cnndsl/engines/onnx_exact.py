@@ -27,7 +27,7 @@ def means_in_stages(model: Any) -> None:
     """
     sizes = {
         value.name: [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
-        for value in (*model.graph.input, *model.graph.value_info)
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
     }
 
     def staged(node: Any) -> list[Any]:
@@ -58,6 +58,10 @@ def products_in_stages(model: Any) -> None:
         return _sum_of_parts(node, weight, model.graph.initializer)
 
     _replace(model.graph, staged)
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _replace(graph: Any, staged: Callable[[Any], list[Any]]) -> None:
@@ -75,21 +79,23 @@ def _mean_of_rows(node: Any, height: int, width: int) -> list[Any]:
 
 
 def _sum_of_parts(node: Any, weight: Any, initializers: Any) -> list[Any]:
-    """``[N, inputs]`` as ``[N, parts, 1, inputs / parts]``, times a matrix for each part."""
+    """``[N, inputs]`` as ``[parts, N, inputs / parts]``, times a matrix for each part."""
     outputs, inputs = weight.shape
     x, _, *bias = node.input
-    split, parts, axes = (f"{node.name}/{name}" for name in ("split", "parts", "axes"))
+    split, parts, axis = (f"{node.name}/{name}" for name in ("split", "parts", "axis"))
     numbers = {
-        split: np.array([-1, _PARTS, 1, inputs // _PARTS]),
+        split: np.array([-1, _PARTS, inputs // _PARTS]),
         parts: np.ascontiguousarray(weight.reshape(outputs, _PARTS, -1).transpose(1, 2, 0)),
-        axes: np.array([1, 2]),
+        axis: np.array([0]),
     }
     initializers.extend(numpy_helper.from_array(value, key) for key, value in numbers.items())
-    apart, each, total = (f"{node.name}/{name}" for name in ("apart", "each", "total"))
+    names = ("apart", "first", "each", "total")
+    apart, first, each, total = (f"{node.name}/{name}" for name in names)
     nodes = [
         helper.make_node("Reshape", [x, split], [apart], apart),
-        helper.make_node("MatMul", [apart, parts], [each], each),
-        helper.make_node("ReduceSum", [each, axes], [total], total, keepdims=0),
+        helper.make_node("Transpose", [apart], [first], first, perm=[1, 0, 2]),
+        helper.make_node("MatMul", [first, parts], [each], each),
+        helper.make_node("ReduceSum", [each, axis], [total], total, keepdims=0),
     ]
     last = helper.make_node("Add", [total, *bias], node.output, node.name)
     if not bias:

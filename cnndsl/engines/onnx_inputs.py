@@ -17,7 +17,7 @@ def sum_inputs(model: Any) -> None:
     graph = model.graph
     for value in list(graph.input):
         rank = len(value.type.tensor_type.shape.dim)
-        axes, sums = f"{value.name}/axes", f"{value.name}/sums"
+        axes, sums = f"{value.name}/sums/axes", f"{value.name}/sums"
         over = np.arange(min(2, rank - 1), rank)
         graph.initializer.append(numpy_helper.from_array(over, axes))
         node = helper.make_node("ReduceSum", [value.name, axes], [sums], sums, keepdims=0)

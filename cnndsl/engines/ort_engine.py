@@ -25,10 +25,9 @@ class OrtEngine(Engine):
     """
 
     name = "onnxruntime"
-    looks = True
 
     def __init__(self, *, as_written: bool = False) -> None:
-        self.as_written = as_written
+        self.as_written, self.looks = as_written, not as_written
 
     def absent(self) -> str | None:
         return missing("onnxruntime", "onnx")
@@ -62,7 +61,7 @@ class OrtEngine(Engine):
             )
         except Exception as error:  # its errors have no common base
             raise EngineError(f"onnxruntime: {error}") from None
-        return _Session(session, looks=not self.as_written)
+        return _Session(session, looks=self.looks)
 
     def streams(self, job: Job) -> Sequence[Runner]:
         # With one thread a session computes on whichever thread calls it.

@@ -92,18 +92,19 @@ class Watch:
 
     def is_untouched(self) -> bool:
         """Whether it is sealed and as it was, and nothing is in the way."""
-        return (
-            self.sealed
-            and not self._probes.differ()
-            and list(map(_forward, self._classes)) == self._forwards
-            and not any(_hooks(self._root))
-            and not _global_hooks()
-        )
+        return self.sealed and not self._looks_other() and not self._is_hooked_outside()
+
+    def _looks_other(self) -> bool:
+        """What may be another in a sealed module, too."""
+        return self._probes.differ() or list(map(_forward, self._classes)) != self._forwards
+
+    def _is_hooked_outside(self) -> bool:
+        return any(_hooks(self._root)) or _global_hooks()
 
     def changed(self, mark: object = None) -> bool:
         """Whether anything is another. ``mark``: another than the last asks for a close look."""
         if self.sealed:
-            return self._probes.differ() or list(map(_forward, self._classes)) != self._forwards
+            return self._looks_other()
         return self._differs(mark)
 
     def _differs(self, mark: object, *, in_whole: bool = False) -> bool:
@@ -167,7 +168,7 @@ class Watch:
         """Why only the plain module does what is asked; "" if nothing is in the way."""
         if self._refusal:
             return self._refusal
-        if any(_hooks(self._root)) or _global_hooks():
+        if self._is_hooked_outside():
             return _HOOKED
         if self.sealed:
             return ""

@@ -104,6 +104,19 @@ def test_close_choices_are_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> 
     assert min(times, key=lambda choice: times[choice]) == b and times[slow] == 2000
 
 
+def test_slow_choices_are_not_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more round of them would take longer than there is patience."""
+    looks: list[Any] = []
+
+    def interleaved(runs: Any, rounds: int, **_: Any) -> Any:
+        looks.append(runs)
+        return {run: [choose.PATIENCE / 3] * rounds for run in runs}
+
+    monkeypatch.setattr(choose, "interleaved", interleaved)
+    runs = {choose.Choice(ENGINES[name]): lambda: None for name in ("torch", "openvino")}
+    assert len(choose._timed(runs)) == 2 and len(looks) == 1
+
+
 def test_rounds_end_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))

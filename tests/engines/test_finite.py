@@ -84,6 +84,14 @@ def test_finite_inputs_are_answered(engine: str) -> None:
     assert fast._live.refused == ""
 
 
+def test_half_precision_has_room_for_a_picture() -> None:
+    """More than 65504 numbers up to 1 add up to more than float16 holds."""
+    fast: Any = cnndsl.loads(IMAGE.replace("12, 12", "H, W")).net().compile().eval().half()
+    with torch.inference_mode():
+        fast(torch.rand(1, 3, 224, 224).half())
+    assert fast._live.refused == ""
+
+
 def test_who_looks() -> None:
     """The others are looked after before they run."""
     assert [name for name, engine in ENGINES.items() if engine.looks] == list(LOOKING)

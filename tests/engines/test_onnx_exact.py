@@ -8,6 +8,9 @@ import torch
 import cnndsl
 from cnndsl.engines.accuracy import error
 from cnndsl.engines.base import Job
+from cnndsl.engines.derived import derived
+from cnndsl.engines.onnx_exact import products_in_stages
+from cnndsl.engines.onnx_model import onnx_model
 from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.engines.ort_engine import OrtEngine
 from cnndsl.passes.flow import Flow
@@ -49,6 +52,40 @@ def test_the_same_product(features: int, bias: str) -> None:
     (found,) = OpenVinoEngine().build(job)(x)
     with torch.no_grad():
         torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("text", ["[512] = in: linear(10)", "[512] fc = fc -> fc: linear(10)"])
+def test_names_of_inputs_and_layers_may_be_equal(text: str, batch: int) -> None:
+    pytest.importorskip("openvino")
+    net = cnndsl.loads(f"net N: {text}").net()
+    module = net.compile(optimize=0)
+    x = torch.randn(batch, 512)
+    (found,) = OpenVinoEngine().build(Job(Flow(net.graph), module.state_dict(), ((batch, 512),)))(x)
+    with torch.no_grad():
+        torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_are_held_once() -> None:
+    net = cnndsl.loads("net N: [512] = linear(300)").net()
+    job = Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((1, 512),))
+    model = onnx_model(job.flow, derived(job), {}, 1)
+    size = model.ByteSize()
+    products_in_stages(model)
+    assert model.ByteSize() < 1.01 * size
+
+
+@pytest.mark.parametrize("body", ["emit feat: id -> gap", "gap"])
+def test_a_mean_of_a_result(body: str) -> None:
+    net = cnndsl.loads(f"net N: [3, 12, 12] = conv(8, 3) -> relu -> {body}").net()
+    module = net.compile(optimize=0).eval()
+    job = Job(Flow(net.graph), module.state_dict(), ((1, 3, 12, 12),))
+    x = torch.randn(1, 3, 12, 12)
+    with torch.no_grad():
+        expected = module(x)
+    wanted = [expected] if body == "gap" else list(expected)
+    for found, true in zip(OrtEngine().build(job)(x), wanted, strict=True):
+        torch.testing.assert_close(found, true)
 
 
 def test_a_smaller_error_of_products() -> None:
