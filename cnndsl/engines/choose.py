@@ -46,7 +46,7 @@ AUTO = "auto"
 QUICK = ("torch", "onnxruntime", "onnxruntime-winograd", "openvino")
 """What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
 ROUNDS = 3
-CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 12, 5.0
+CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 30, 12.0
 """Choices within this factor of the fastest are timed again, at most so many rounds, of which none
 begins after so many seconds; not at all if one would take longer."""
 
