@@ -197,6 +197,12 @@ class Flow:
     def total_macs(self) -> int:
         return sum(self.macs(step) for step in self.steps.values())
 
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the entries of the ``state_dict`` that the steps are computed from, by key."""
+        exprs = (expr for step in self for expr in step.weights.values())
+        parts = (part for expr in exprs for part in expr.parts())
+        return {part.options[0]: part.shape for part in parts if part.kind == "param"}
+
     def parameters(self) -> int:
         """Numbers that the steps read, derived ones as they are."""
         return sum(math.prod(e.shape) for s in self.steps.values() for e in s.weights.values())

@@ -9,7 +9,7 @@ tensor can be made again whenever a parameter changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -47,6 +47,16 @@ class Expr:
         from cnndsl.weights.text import show
 
         return show(self)
+
+    def parts(self) -> Iterator[Expr]:
+        """Itself and all that it is made of, each once."""
+        waiting, seen = [self], set[int]()  # not recursive: merges of merges nest deep
+        while waiting:
+            part = waiting.pop()
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield part
+                waiting.extend(part.args)
 
     # --- arithmetic: elementwise, shapes broadcast as in PyTorch -------------------------------
 

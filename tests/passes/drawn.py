@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from cnndsl.graph.cost import concrete, shape
 from cnndsl.passes.flow import Flow
-from cnndsl.weights.expr import Expr
 
 _VARIANCE = "running_var"
 _MOST = 1_000_003
@@ -37,7 +36,7 @@ class Drawn:
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.sizes, self.whole = dict(sizes), whole
-        shapes = parameter_shapes(flow)
+        shapes = flow.parameter_shapes()
         draw = self._whole if whole else self._awkward
         self.parameters = draw(dict(sorted(shapes.items())))
         self.inputs = [
@@ -111,24 +110,3 @@ def _poisoned(value: Tensor, corner: int) -> Tensor:
     value[(0, *(corner for _ in value.shape[1:]))] = math.nan
     value[(1, *(size // 2 for size in value.shape[1:]))] = math.inf
     return value
-
-
-def parameter_shapes(flow: Flow) -> dict[str, tuple[int, ...]]:
-    """The parameters that a flow reads, by key."""
-    return {
-        part.options[0]: part.shape
-        for step in flow
-        for expr in step.weights.values()
-        for part in _parts(expr)
-        if part.kind == "param"
-    }
-
-
-def _parts(expr: Expr) -> Iterator[Expr]:
-    waiting, seen = [expr], set()
-    while waiting:
-        part = waiting.pop()
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield part
-            waiting.extend(part.args)

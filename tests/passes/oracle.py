@@ -22,7 +22,7 @@ from torch import Tensor
 from cnndsl.graph.infer import evaluation_facts
 from cnndsl.limits import DEFAULT_LIMITS
 from cnndsl.passes.flow import Flow, Step
-from tests.passes.drawn import Drawn, parameter_shapes
+from tests.passes.drawn import Drawn
 from tests.passes.exact import exact_steps
 from tests.passes.values import Scale, Values
 
@@ -83,7 +83,7 @@ class Numbers:
     def __init__(self, flow: Flow, seed: int) -> None:
         self.flow, self.seed = flow.copy(), seed
         self.sizes = sizes_of(flow)
-        self._shapes = parameter_shapes(flow)
+        self._shapes = flow.parameter_shapes()
         self._values: dict[tuple[int, bool], Values] = {}
 
     def serve(self, flow: Flow, seed: int) -> bool:
@@ -91,7 +91,7 @@ class Numbers:
         return (
             (flow.graph, seed) == (self.flow.graph, self.seed)
             and [step.type for step in flow.inputs] == [step.type for step in self.flow.inputs]
-            and parameter_shapes(flow).items() <= self._shapes.items()
+            and flow.parameter_shapes().items() <= self._shapes.items()
         )
 
     def values(self, index: int, whole: bool) -> Values:

@@ -7,7 +7,7 @@ one (pytorch#180811): what runs before it decides what it finds in the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -23,7 +23,6 @@ from cnndsl.kernels.plan.network import Variant
 from cnndsl.kernels.plan.outlook import Outlook
 from cnndsl.kernels.plan.stretch import Stretch
 from cnndsl.passes.flow import Flow
-from cnndsl.weights.expr import Expr
 
 CHECKED = 8
 """Samples on which numbers are checked, from all over the batch; float64 on a GPU is slow."""
@@ -98,15 +97,8 @@ class Trial:
 def drawn_parameters(flow: Flow, device: str) -> dict[str, Tensor]:
     """Such that values neither vanish nor grow from step to step."""
     generator = torch.Generator(device).manual_seed(0)
-    shapes = {
-        part.options[0]: part.shape
-        for step in flow
-        for expr in step.weights.values()
-        for part in _parts(expr)
-        if part.kind == "param"
-    }
     found = {}
-    for name, size in sorted(shapes.items()):
+    for name, size in sorted(flow.parameter_shapes().items()):
         drawn = torch.randn(size, generator=generator, device=device)
         if len(size) > 1:
             found[name] = drawn * math.sqrt(2 / max(1, math.prod(size[1:])))
@@ -115,14 +107,3 @@ def drawn_parameters(flow: Flow, device: str) -> dict[str, Tensor]:
         else:
             found[name] = 1 + drawn.clamp(-3, 3) / 8
     return found
-
-
-def _parts(expr: Expr) -> Iterator[Expr]:
-    """Itself and all that it is made of, each once."""
-    waiting, seen = [expr], set[int]()
-    while waiting:
-        part = waiting.pop()
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield part
-            waiting.extend(part.args)
