@@ -90,10 +90,10 @@ SLOW: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", SLOW)
 def test_it_is_refused_in_no_time(name: str) -> None:
     data = SLOW[name]()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ImportProblem) as caught:
         read_onnx(data)
-    assert time.perf_counter() - start < _SECONDS and len(str(caught.value)) < 300
+    assert time.process_time() - start < _SECONDS and len(str(caught.value)) < 300
 
 
 # --- other errors -------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def _fuzz(seeds: range) -> int:
         rng = random.Random(seed)
         data = rng.choice(_models())
         data = damaged(data, rng) if seed % 3 == 0 else changed(data, rng)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             graph = read_onnx(data).graph
         except ImportProblem as problem:
@@ -56,7 +56,7 @@ def _fuzz(seeds: range) -> int:
         else:
             read += 1
             assert loads(print_graph(graph)).net().ok, seed
-        assert time.perf_counter() - start < _SECONDS, seed
+        assert time.process_time() - start < _SECONDS, seed
     return read
 
 
