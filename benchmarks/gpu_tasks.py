@@ -26,7 +26,7 @@ from cnndsl.kernels.plan.launches import recorded
 from cnndsl.kernels.plan.measure import drawn, error_of, interleaved, promising, runs
 from cnndsl.kernels.plan.planner import problems, rewritten
 from cnndsl.kernels.problem import Problem
-from cnndsl.kernels.table import taking
+from cnndsl.kernels.table import FRAMED, KERNELS, taking
 from cnndsl.passes.buffers import Buffers
 from cnndsl.passes.flow import Flow
 
@@ -168,7 +168,7 @@ def measured_device(table: Table) -> Device:
 def correct(task: Mapping[str, Any], said: Said) -> None:
     dtype, capability = getattr(torch, task["dtype"]), present().capability
     for problem in problems(flow_of(task["net"]), task["batch"], dtype):
-        for kernel in taking(problem, capability):
+        for kernel in taking(problem, capability, (*KERNELS, *FRAMED)):
             for way in with_warps(kernel, problem, capability):
                 if not said.has(problem, way):
                     with said.item(problem, way) as row:

@@ -17,7 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from cnndsl.kernels.base import Config, Kernel, Launch, Operands
+from cnndsl.kernels.base import Config, Kernel, Launch, Operands, laid
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.ops.types import Type, Vector
 
@@ -64,7 +64,7 @@ def compile_problem(
 
 def phantoms(kernel: Kernel, problem: Problem) -> Operands:
     """Operands with sizes and no memory."""
-    inputs = [_phantom(type, problem) for type in problem.inputs]
+    inputs = laid(kernel, problem, [_phantom(type, problem) for type in problem.inputs])
     weights = {
         weight.name: torch.empty(weight.shape, dtype=problem.dtype, device="meta")
         for weight in problem.chain.weights(*problem.inputs)

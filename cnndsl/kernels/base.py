@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.problem import Problem
 
 
@@ -72,6 +73,11 @@ class Kernel(ABC):
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         """What writes ``operands.out``, one after another; nothing for an empty result."""
 
+    def frame(self, problem: Problem) -> Frame | None:
+        """How the first input must lie, if not as any other: ``[N, *frame.size]`` is then the
+        first of ``Operands.inputs``. Only what comes from outside can be made to."""
+        return None
+
     def bytes(self, problem: Problem, config: Config) -> int:
         """What it moves to and from memory at least, in bytes."""
         return problem.bytes
@@ -89,3 +95,9 @@ def run(launches: Iterable[Launch]) -> None:
     """On the device of the tensors, or interpreted."""
     for function, grid, arguments, config in launches:
         function[grid](**arguments, num_warps=config.warps, num_stages=config.stages)
+
+
+def laid(kernel: Kernel, problem: Problem, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The inputs as the kernel wants them: the first in its frame, if it has one."""
+    frame = kernel.frame(problem)
+    return inputs if frame is None else [frame.around(inputs[0]), *inputs[1:]]

@@ -3,10 +3,11 @@
     y[n, h, w, f] = epilogue(sum over r, k of X[n, h * SH + r, (w * SW) * 4 + k] * W[f, r, k])
     y[n, h, w, f] = the largest of these in each window, where a max-pool follows
 
-X is the image with its padding and with 4 channels, made first: what a filter sees of one row is
+X is the image in a frame, its padding, and with 4 channels: what a filter sees of one row is
 then one run of numbers, columns and channels in one, that begins at a multiple of 8 bytes (16 at
 stride 2). So 3 channels of 7 taps are 28 numbers of a product 32 deep, not 7 products 16 deep
-with 3 numbers each; and no load needs a mask for the image's border.
+with 3 numbers each; and no load needs a mask for the image's border. It is made first, unless
+the network's input is copied into its frame from the beginning: ``FramedStem``.
 
 A pool reads rows and columns of the convolution that several of its windows share. A program
 computes those of some rows of windows, keeps them in scratch memory of its own, small enough to
@@ -16,9 +17,10 @@ written to main memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -29,6 +31,7 @@ from torch.nn import functional
 from cnndsl.kernels import boxes
 from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.layout import is_wide, place
 from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, the_window
 from cnndsl.kernels.problem import Problem, extents
@@ -207,10 +210,16 @@ class Stem(Kernel):
     def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
         if operands.out.numel() == 0:
             return []
-        image = _Image.of(problem)
-        x = operands.inputs[0]
-        padded = torch.empty(image.size, dtype=x.dtype, device=x.device)
-        found = [Launch(pad, image.grid, image.arguments(x, padded), PADDING)]
+        frame, x = frame_of(problem), operands.inputs[0]
+        size = (problem.batch, frame.rows, frame.columns, frame.channels)
+        padded = torch.empty(size, dtype=x.dtype, device=x.device)
+        convolution = self._convolution(problem, config, operands, padded)
+        return [_padding(frame, x, padded), convolution]
+
+    def _convolution(
+        self, problem: Problem, config: Config, operands: Operands, padded: Tensor
+    ) -> Launch:
+        """``padded``: the image in its frame, ``[N, rows, columns, 4]``."""
         ends = epilogue_arguments(epilogue_of(_unpooled(problem), 1), operands)
         y, y_pitch = place(operands.out)
         given = {
@@ -224,15 +233,44 @@ class Stem(Kernel):
             pixels = given | ends | {"pixels": y.shape[0] * y.shape[2] * y.shape[3]}
             grid = triton.cdiv(pixels["pixels"], config["BM"])
             grid *= triton.cdiv(given["filters"], config["BF"])
-            return [*found, Launch(convolve_image, (grid,), pixels, config)]
+            return Launch(convolve_image, (grid,), pixels, config)
         pooled = given | _pooled(problem, pool, config, y)
         pooled |= {"rows": ends["rows"], "EPILOGUE": ends["EPILOGUE"]}
-        return [*found, Launch(convolve_and_pool, (pooled["programs"],), pooled, config)]
+        return Launch(convolve_and_pool, (pooled["programs"],), pooled, config)
 
     def bytes(self, problem: Problem, config: Config) -> int:
-        """The padded image is written and read, too."""
-        n, rows, columns, channels = _Image.of(problem).size
-        return problem.bytes + 2 * n * rows * columns * channels * problem.dtype.itemsize
+        """The image in its frame is written and read, too."""
+        return problem.bytes + 2 * _framed_bytes(problem)
+
+
+class FramedStem(Stem):
+    """The same of an image that lies in its frame already."""
+
+    name = "framed_stem"
+
+    def refuses(self, problem: Problem, capability: int) -> str | None:
+        read = [slot for link in problem.links for slot in link.slots]
+        if read.count(0) > 1:
+            return "its image is read by more than the convolution"
+        return super().refuses(problem, capability)
+
+    def frame(self, problem: Problem) -> Frame:
+        return frame_of(problem)
+
+    def launches(self, problem: Problem, config: Config, operands: Operands) -> Sequence[Launch]:
+        if operands.out.numel() == 0:
+            return []
+        framed = operands.inputs[0].permute(0, 2, 3, 1)
+        return [self._convolution(problem, config, operands, framed)]
+
+    def bytes(self, problem: Problem, config: Config) -> int:
+        """Of the image its frame is read, too."""
+        alone = problem.batch * math.prod(extents(problem.inputs[0])) * problem.dtype.itemsize
+        return problem.bytes - alone + _framed_bytes(problem)
+
+
+def _framed_bytes(problem: Problem) -> int:
+    return problem.batch * math.prod(frame_of(problem).size) * problem.dtype.itemsize
 
 
 SHAPES = [
@@ -256,40 +294,26 @@ def _why_not(window: Window, problem: Problem) -> str | None:
     return None
 
 
-class _Image(NamedTuple):
-    """The padded image: ``[N, rows, columns, channels]``, and where the image lies in it."""
+def frame_of(problem: Problem) -> Frame:
+    """Columns are a multiple of 4, so that rows begin at multiples of 32 bytes."""
+    window, held = the_window(problem, 0), extents(problem.inputs[0])
+    sides = zip(extents(problem.results[0])[1:], window.stride, window.kernel, strict=True)
+    rows, columns = ((outs - 1) * stride + taps for outs, stride, taps in sides)
+    rows, columns = max(rows, window.top + held[1]), max(columns, window.left + held[2])
+    return Frame(CHANNELS, rows, columns + -columns % 4, window.top, window.left, held)
 
-    size: tuple[int, int, int, int]
-    top: int
-    left: int
 
-    @staticmethod
-    def of(problem: Problem) -> _Image:
-        """Columns are a multiple of 4, so that rows begin at multiples of 32 bytes."""
-        window = the_window(problem, 0)
-        _, height, width = extents(problem.results[0])
-        rows = (height - 1) * window.stride[0] + window.kernel[0]
-        columns = (width - 1) * window.stride[1] + window.kernel[1]
-        columns += -columns % 4
-        return _Image((problem.batch, rows, columns, CHANNELS), window.top, window.left)
-
-    @property
-    def pixels(self) -> int:
-        n, rows, columns, _ = self.size
-        return n * rows * columns
-
-    @property
-    def grid(self) -> tuple[int]:
-        return (triton.cdiv(self.pixels, PADDING["BM"]),)
-
-    def arguments(self, x: Tensor, padded: Tensor) -> dict[str, Any]:
-        (c, h, w), (image, channel, row, column) = x.shape[1:], x.stride()
-        return {
-            "x": x, "padded": padded, "size": self.pixels, "height": h, "width": w, "channels": c,
-            "rows": self.size[1], "columns": self.size[2], "x_image": image,
-            "x_channel": channel, "x_row": row, "x_column": column,
-            "TOP": self.top, "LEFT": self.left, "WIDE": is_wide(x, padded), "BM": PADDING["BM"],
-        }  # fmt: skip
+def _padding(frame: Frame, x: Tensor, padded: Tensor) -> Launch:
+    """Writes ``x`` and its frame."""
+    size = len(x) * frame.rows * frame.columns
+    (c, h, w), (image, channel, row, column) = frame.held, x.stride()
+    given = {
+        "x": x, "padded": padded, "size": size, "height": h, "width": w, "channels": c,
+        "rows": frame.rows, "columns": frame.columns, "x_image": image,
+        "x_channel": channel, "x_row": row, "x_column": column,
+        "TOP": frame.top, "LEFT": frame.left, "WIDE": is_wide(x, padded), "BM": PADDING["BM"],
+    }  # fmt: skip
+    return Launch(pad, (triton.cdiv(size, PADDING["BM"]),), given, PADDING)
 
 
 def _pack(filters: Tensor) -> Tensor:

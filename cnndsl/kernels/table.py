@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnndsl.kernels.base import Kernel
 from cnndsl.kernels.conv import Convolution
 from cnndsl.kernels.conv_tma import BoxConvolution
@@ -17,7 +19,7 @@ from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.prologue import Activated
 from cnndsl.kernels.softmax import ExponentNorm
 from cnndsl.kernels.squeeze import Squeeze
-from cnndsl.kernels.stem import Stem
+from cnndsl.kernels.stem import FramedStem, Stem
 
 KERNELS: tuple[Kernel, ...] = (
     DepthwisePointwise(),
@@ -35,8 +37,12 @@ KERNELS: tuple[Kernel, ...] = (
     ResponseNorm(),
     ExponentNorm(),
 )  # fmt: skip
+FRAMED: tuple[Kernel, ...] = (FramedStem(),)
+"""Only for what comes from outside, and is copied to within a frame."""
 
 
-def taking(problem: Problem, capability: int) -> list[Kernel]:
+def taking(
+    problem: Problem, capability: int, kernels: Sequence[Kernel] = KERNELS
+) -> list[Kernel]:
     """Those that take it, the one that is expected to be fastest first."""
-    return [kernel for kernel in KERNELS if kernel.refuses(problem, capability) is None]
+    return [kernel for kernel in kernels if kernel.refuses(problem, capability) is None]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import cnndsl
 from cnndsl.graph.cost import shape
-from cnndsl.kernels.base import Config, Kernel, Operands, run
+from cnndsl.kernels.base import Config, Kernel, Operands, laid, run
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.reference import backward_error, reference
 from cnndsl.passes.base import Pipeline
@@ -136,7 +136,7 @@ def check(
     packed = {k: placed(w) for k, w in kernel.pack(problem, given.weights).items()}
     whole = (problem.batch, *shape(problem.output))
     out, storage = guarded(whole, problem.dtype, DENSE if layout == PLANAR else layout)
-    inputs = [placed(x, layout) for x in given.inputs]
+    inputs = [placed(x, layout) for x in laid(kernel, problem, given.inputs)]
     launches = kernel.launches(problem, config, Operands(inputs, packed, out))
     with within(regions(launches, [*inputs, *packed.values(), out])):
         run(launches)

@@ -39,6 +39,10 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "[3, 224, 224] = conv(32, 3, stride=2) -> hardswish",
         "[3, 224, 224] = conv(64, 11, stride=4, padding=2) -> relu -> maxpool(3, stride=2)",
     ),
+    "framed_stem": (
+        "[3, 224, 224] = conv(64, 7, stride=2) -> relu -> maxpool(3, stride=2, padding=1)",
+        "[3, 224, 224] = conv(32, 3, stride=2) -> hardswish",
+    ),
     "depthwise": (
         "[96, 112, 112] = conv(96, 3, stride=2, groups=96) -> relu6",
         "[240, 28, 28] = conv(240, 5, groups=240) -> hardswish",

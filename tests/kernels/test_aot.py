@@ -10,11 +10,11 @@ import torch
 from cnndsl.kernels.aot import SHARED_LIMIT, Facts, compile_problem
 from cnndsl.kernels.base import Config, Kernel
 from cnndsl.kernels.problem import Problem
-from cnndsl.kernels.table import KERNELS
+from cnndsl.kernels.table import FRAMED, KERNELS
 from tests.kernels.oracle import problem_of
 from tests.kernels.shapes import SHAPES
 
-BY_NAME = {kernel.name: kernel for kernel in KERNELS}
+BY_NAME = {kernel.name: kernel for kernel in (*KERNELS, *FRAMED)}
 CONV = BY_NAME["conv"]
 
 
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_seen() -> None:
 
 def shipped() -> Iterator[tuple[Kernel, Problem, Config, int]]:
     """Every configuration for every shape, dtype and device."""
-    for kernel in KERNELS:
+    for kernel in BY_NAME.values():
         for text in SHAPES[kernel.name]:
             for dtype in (torch.float32, torch.float16, torch.bfloat16):
                 problem = problem_of(text, 32, dtype)

@@ -16,10 +16,10 @@ import torch
 from cnndsl.kernels.aot import compile_launch, phantoms
 from cnndsl.kernels.base import Launch
 from cnndsl.kernels.problem import Problem
-from cnndsl.kernels.table import KERNELS
+from cnndsl.kernels.table import FRAMED, KERNELS
 from tests.kernels.oracle import problem_of
 
-BY_NAME = {kernel.name: kernel for kernel in KERNELS}
+BY_NAME = {kernel.name: kernel for kernel in (*KERNELS, *FRAMED)}
 LARGE = [
     ("conv", "[64, 128, 128] = (conv(64, 1) + id)", 4096),
     ("depthwise", "[96, 112, 112] = (conv(96, 3, groups=96) + id)", 2048),
@@ -27,6 +27,7 @@ LARGE = [
     ("grouped", "[128, 56, 56] = conv(128, 3, groups=32)", 8192),
     ("stem", "[3, 224, 224] = conv(64, 7, stride=2)", 4096),
     ("stem", "[3, 224, 224] = conv(64, 7, stride=2) -> maxpool(3, stride=2, padding=1)", 16384),
+    ("framed_stem", "[3, 224, 224] = conv(64, 7, stride=2)", 4096),
     ("prologue", "[64, 56, 56] = (bn -> relu -> conv(64, 3)) + id", 16384),
     ("gemm", "[64, 128, 128] = (conv(64, 1) + id)", 4096),
     ("conv_tma", "[64, 56, 56] = (conv(64, 3) + id)", 16384),

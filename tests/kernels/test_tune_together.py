@@ -109,7 +109,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
     monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
-    monkeypatch.setattr(cost, "taking", lambda problem, capability: [])
+    monkeypatch.setattr(cost, "taking", lambda *_: [])
 
     def made(
         takes: Callable[[str, str, Problem], float],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cnndsl.graph.cost import shape
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.plan.cost import NOTHING, Cost, Way, Work, cost_of, costs, guesses, ways
 from cnndsl.kernels.plan.device import Device
 from cnndsl.kernels.plan.vendor import ATEN
@@ -56,11 +58,29 @@ class Piece:
         return self.option.way
 
     @property
+    def frame(self) -> Frame | None:
+        """How its first input must lie, if not as any other."""
+        return self.way.frame(self.segment.problem)
+
+    @property
     def cost(self) -> Cost:
         return self.option.cost + self.copies
 
     def seconds(self, device: Device) -> float:
         return self.option.seconds(device) + self.copies.seconds(device)
+
+
+class Ends(NamedTuple):
+    """What surrounds a step. ``places``: into how many slices of wider maps the result belongs; a
+    kernel of ours writes the first of them itself. ``outside``: whether its first input is one
+    of the network that only its first link reads, so that it may be copied in as a kernel wants.
+    """
+
+    places: int = 0
+    outside: bool = False
+
+
+INSIDE = Ends()
 
 
 class Chooser:
@@ -73,40 +93,38 @@ class Chooser:
         self, device: Device, measured: Measured = nothing_measured, known: Known = nothing_known
     ) -> None:
         self.device, self.measured, self.known = device, measured, known
-        self._options: dict[Problem, list[Option]] = {}
+        self._options: dict[tuple[Problem, bool], list[Option]] = {}
 
-    def options(self, problem: Problem) -> list[Option]:
+    def options(self, problem: Problem, outside: bool = False) -> list[Option]:
         """Those worth a choice: where any was measured, nothing else is.
 
-        One always is: a way that nothing is known of counts by the roofline.
+        One always is: a way that nothing is known of counts by the roofline. ``outside``: as
+        ``Ends`` has it.
         """
-        if problem not in self._options:
-            found = ways(problem, self.device)
+        if (problem, outside) not in self._options:
+            everything = ways(problem, self.device)
+            found = [way for way in everything if outside or way.frame(problem) is None]
             known = self.measured(problem, found)
             taken = [way for way in found if known.get(way, 0.0) < float("inf")]
             right = [way for way in taken if way in known] or guesses(taken)
             pairs = zip(right, costs(problem, right, self.device), strict=True)
-            self._options[problem] = [Option(way, cost, known.get(way)) for way, cost in pairs]
-        return self._options[problem]
+            options = [Option(way, cost, known.get(way)) for way, cost in pairs]
+            self._options[problem, outside] = options
+        return self._options[problem, outside]
 
-    def pieces(self, problem: Problem, places: int = 0) -> tuple[Piece, ...]:
-        """The cheapest cut of the chain, by dynamic programming over its links.
-
-        ``places``: into how many slices of wider maps the result belongs; a kernel of ours
-        writes the first of them itself.
-        """
-        whole = self._piece(segment(problem, 0, len(problem.links)), places)
+    def pieces(self, problem: Problem, ends: Ends = INSIDE) -> tuple[Piece, ...]:
+        """The cheapest cut of the chain, by dynamic programming over its links."""
+        whole = self._piece(segment(problem, 0, len(problem.links)), ends)
         if whole is not None and whole.seconds(self.device) <= self._least(problem, 2):
             return (whole,)
         best: list[tuple[float, tuple[Piece, ...]]] = [(0.0, ())]
         for last in range(1, len(problem.links) + 1):
-            to = places if last == len(problem.links) else 0
-            ends = (
+            found = (
                 (best[first][0] + piece.seconds(self.device), (*best[first][1], piece))
                 for first in range(last)
-                if (piece := self._piece(segment(problem, first, last), to)) is not None
+                if (piece := self._piece(*self._cut(problem, first, last, ends))) is not None
             )
-            best.append(min(ends, key=lambda end: end[0], default=(float("inf"), ())))
+            best.append(min(found, key=lambda end: end[0], default=(float("inf"), ())))
         return best[-1][1]
 
     def _least(self, problem: Problem, kernels: int) -> float:
@@ -115,37 +133,43 @@ class Chooser:
         moved = problem.bytes / self.device.bandwidth
         return max(computed, moved) + kernels * self.device.interval
 
-    def _piece(self, cut: Segment, places: int) -> Piece | None:
-        pieces = self._all(cut, places)
+    def _cut(
+        self, problem: Problem, first: int, last: int, ends: Ends
+    ) -> tuple[Segment, Ends]:
+        """Links ``first`` to ``last``, and which of the ends are theirs, too."""
+        places = ends.places if last == len(problem.links) else 0
+        return segment(problem, first, last), Ends(places, ends.outside and not first)
+
+    def _piece(self, cut: Segment, ends: Ends) -> Piece | None:
+        pieces = self._all(cut, ends)
         return min(pieces, key=lambda piece: piece.seconds(self.device), default=None)
 
-    def _all(self, cut: Segment, places: int) -> list[Piece]:
+    def _all(self, cut: Segment, ends: Ends) -> list[Piece]:
         return [
-            Piece(cut, option, copies(cut.problem, option.way.copies(places), self.device))
-            for option in self.options(cut.problem)
+            Piece(cut, option, copies(cut.problem, option.way.copies(ends.places), self.device))
+            for option in self.options(cut.problem, ends.outside)
         ]
 
     # --- beside the cheapest --------------------------------------------------------------------
 
-    def alternatives(self, problem: Problem, places: int = 0) -> list[tuple[Piece, ...]]:
+    def alternatives(self, problem: Problem, ends: Ends = INSIDE) -> list[tuple[Piece, ...]]:
         """The cheapest, then what is close: of each cut the best by each maker of its parts."""
-        best = self.pieces(problem, places)
-        ends: list[list[tuple[Piece, ...]]] = [[()]]
+        best = self.pieces(problem, ends)
+        cuts: list[list[tuple[Piece, ...]]] = [[()]]
         for last in range(1, len(problem.links) + 1):
-            to = places if last == len(problem.links) else 0
             found = (
                 (*before, piece)
                 for first in range(last)
-                for piece in self._makers(segment(problem, first, last), to)
-                for before in ends[first]
+                for piece in self._makers(*self._cut(problem, first, last, ends))
+                for before in cuts[first]
             )
-            ends.append(sorted(found, key=self.seconds)[:MANY])
+            cuts.append(sorted(found, key=self.seconds)[:MANY])
         most = CLOSE * self.seconds(best)
-        return [best, *(p for p in ends[-1] if p != best and self.seconds(p) <= most)]
+        return [best, *(p for p in cuts[-1] if p != best and self.seconds(p) <= most)]
 
-    def _makers(self, cut: Segment, places: int) -> Iterator[Piece]:
+    def _makers(self, cut: Segment, ends: Ends) -> Iterator[Piece]:
         seen = set()
-        for piece in sorted(self._all(cut, places), key=lambda piece: piece.seconds(self.device)):
+        for piece in sorted(self._all(cut, ends), key=lambda piece: piece.seconds(self.device)):
             if piece.way.maker not in seen:
                 seen.add(piece.way.maker)
                 yield piece
@@ -154,11 +178,11 @@ class Chooser:
         """One after another."""
         return sum(piece.seconds(self.device) for piece in pieces)
 
-    def plain(self, problem: Problem, places: int = 0) -> tuple[Piece, ...]:
+    def plain(self, problem: Problem, ends: Ends = INSIDE) -> tuple[Piece, ...]:
         """By PyTorch's operators: what all others are compared with."""
         cut, way = segment(problem, 0, len(problem.links)), Way(ATEN)
         option = Option(way, cost_of(way, problem, self.device))
-        return (Piece(cut, option, copies(problem, way.copies(places), self.device)),)
+        return (Piece(cut, option, copies(problem, way.copies(ends.places), self.device)),)
 
 
 def copies(problem: Problem, count: int, device: Device) -> Cost:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from cnndsl.kernels.aot import SHARED_LIMIT, Facts, phantoms
 from cnndsl.kernels.base import Config, Kernel, Operands
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.plan.device import Device
 from cnndsl.kernels.plan.vendor import VENDORS, Vendor
 from cnndsl.kernels.problem import Problem, extents
-from cnndsl.kernels.table import taking
+from cnndsl.kernels.table import FRAMED, KERNELS, taking
 from cnndsl.kernels.window import window_of
 
 
@@ -32,6 +33,10 @@ class Way:
     @property
     def ours(self) -> bool:
         return isinstance(self.maker, Kernel)
+
+    def frame(self, problem: Problem) -> Frame | None:
+        """How it wants the first input to lie, if not as any other."""
+        return self.maker.frame(problem) if isinstance(self.maker, Kernel) else None
 
     def copies(self, places: int) -> int:
         """How often its result is copied to be in so many slices of wider maps, or to be read."""
@@ -88,7 +93,7 @@ def ways(problem: Problem, device: Device) -> list[Way]:
     """Everything that may compute it: ours in every configuration that fits, then others'."""
     ours = [
         Way(kernel, config)
-        for kernel in taking(problem, device.capability)
+        for kernel in taking(problem, device.capability, (*KERNELS, *FRAMED))
         for config in kernel.configs(problem, device.capability)
         if fits(config, problem, device)
     ]

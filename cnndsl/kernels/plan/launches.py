@@ -57,6 +57,8 @@ class Launches:
             for position in range(region.first, region.last)
         }
         self._theirs: dict[int, Tensor] = {}
+        for source in self.memory.frames:
+            self._clear(source)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         self.fill(inputs)
@@ -66,11 +68,15 @@ class Launches:
     def fill(self, inputs: Sequence[Tensor]) -> None:
         """Copies the inputs to where the kernels read them."""
         for step, x in zip(self.plan.flow.inputs, inputs, strict=True):
-            self._tensor(self.memory.storages.homes[step.id]).copy_(entering(x, self.plan.dtype))
+            self.value(step).copy_(entering(x, self.plan.dtype))
 
     def hold(self, step: Step, x: Tensor) -> None:
         """As if the step had given this."""
         storages = self.memory.storages
+        if step.id in self.memory.frames:
+            self._clear(step.id)
+            self.value(step).copy_(x)
+            return
         for lies in (storages.homes[step.id], *storages.writes[step.id]):
             if self.memory.slot(lies.storage):
                 self._tensor(lies).copy_(x)
@@ -101,7 +107,7 @@ class Launches:
         planned, parts = self.plan.steps[position], self.parts[position]
         if not parts:  # a view
             return
-        inputs = [_chunk(self.value(source), samples) for source in planned.step.inputs]
+        inputs = [_chunk(self._read(source), samples) for source in planned.step.inputs]
         outs = [_chunk(out, samples) for out in self._outs(planned)]
         running = inputs[0]
         for index, part in enumerate(parts):
@@ -129,6 +135,17 @@ class Launches:
 
     def value(self, step: Step) -> Tensor:
         """What the step gave, where it lies."""
+        frame = self.memory.frames.get(step.id)
+        return self._read(step) if frame is None else frame.inside(self._read(step))
+
+    def _clear(self, source: int) -> None:
+        """Zeros into the frame, which stays as it is from then on."""
+        lies = self.memory.storages.homes[source]
+        if self.memory.slot(lies.storage):
+            self._tensor(lies).zero_()
+
+    def _read(self, step: Step) -> Tensor:
+        """``value``, in its frame if it has one."""
         lies = self.memory.storages.homes[step.id]
         return self._tensor(lies) if self.memory.slot(lies.storage) else self._theirs[step.id]
 

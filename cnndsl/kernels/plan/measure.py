@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cnndsl.graph.cost import shape
-from cnndsl.kernels.base import Kernel, Operands, run
+from cnndsl.kernels.base import Kernel, Operands, laid, run
 from cnndsl.kernels.plan.choice import Chooser, Option
 from cnndsl.kernels.plan.chunks import GAIN, Search, regions
 from cnndsl.kernels.plan.cost import Way
@@ -82,7 +82,10 @@ def runs(way: Way, problem: Problem, sets: Sequence[Numbers]) -> Callable[[], Te
         return lambda: [function(*numbers.inputs) for function, numbers in pairs][-1]
     kernel, config = way.maker, way.config
     assert isinstance(kernel, Kernel) and config is not None
-    operands = (Operands(s.inputs, kernel.pack(problem, s.weights), s.out) for s in sets)
+    operands = (
+        Operands(laid(kernel, problem, s.inputs), kernel.pack(problem, s.weights), s.out)
+        for s in sets
+    )
     launches = [one for each in operands for one in kernel.launches(problem, config, each)]
 
     def launched() -> Tensor:
@@ -239,7 +242,7 @@ class Tuner:
 
     def _times(self, problem: Problem, guess: Chooser) -> dict[Way, float]:
         """Of the ways worth it that are not known; infinite for what is wrong."""
-        worth = promising(guess.options(problem), self.device)
+        worth = promising(guess.options(problem, outside=True), self.device)
         known = self.store(problem, worth)
         fresh = [way for way in worth if way not in known]
         if not fresh:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cnndsl.graph.cost import shape
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.plan.network import Plan, Planned, Region
-from cnndsl.kernels.plan.storage import Storage, Storages
+from cnndsl.kernels.plan.storage import Lies, Storage, Storages
 from cnndsl.kernels.plan.vendor import may_share
 from cnndsl.ops.merge import Add
 from cnndsl.passes.flow import Step
@@ -50,6 +51,8 @@ class Memory:
     storages: Storages
     slots: dict[int, Slot]
     running: dict[tuple[int, int], Slot]
+    frames: dict[int, Frame]
+    """By the id of the input that lies in it."""
     bytes: int
     in_place: int
     """How many sums are written over their residual."""
@@ -64,6 +67,7 @@ def memory(plan: Plan, only: Region | None = None) -> Memory:
     storages = Storages.of(plan.flow, plan.buffers)
     for planned in reversed(plan.steps):
         _hold(planned, storages)
+    frames = dict(_frames(plan, storages))
     in_place = sum(_over_residual(plan, storages, k) for k in range(len(plan.steps)))
     wanted: list[tuple[Storage, int]] = []
     for storage in storages.all:
@@ -76,7 +80,7 @@ def memory(plan: Plan, only: Region | None = None) -> Memory:
     rows = zip(wanted, blocks, offsets, strict=True)
     slots = {id(s): Slot(s, samples, block, offset) for (s, samples), block, offset in rows}
     running = {key: slots.pop(id(storage)) for key, storage, _ in between}
-    return Memory(storages, slots, running, total, in_place)
+    return Memory(storages, slots, running, frames, total, in_place)
 
 
 def lay_out(blocks: Sequence[Block]) -> tuple[list[int], int]:
@@ -113,6 +117,18 @@ def _hold(planned: Planned, storages: Storages) -> None:
     if not way.ours and may_share(op):
         for source in planned.step.inputs:
             storages.homes[source.id].storage.extend(own.last)
+
+
+def _frames(plan: Plan, storages: Storages) -> Iterator[tuple[int, Frame]]:
+    """Of inputs that a kernel wants in one. Zeros are written once, so its place is not shared."""
+    for planned in plan.steps:
+        if planned.frame is not None:
+            source = planned.step.inputs[0]
+            storage = storages.homes[source.id].storage
+            storage.size = planned.frame.size
+            storage.extend(len(plan.steps))
+            storages.homes[source.id] = Lies(storage, 0, planned.frame.channels)
+            yield source.id, planned.frame
 
 
 # --- sums over their residuals ------------------------------------------------------------------

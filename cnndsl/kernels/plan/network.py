@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from cnndsl.kernels.frame import Frame
 from cnndsl.kernels.plan.choice import Piece
 from cnndsl.kernels.plan.cost import NOTHING, Cost
 from cnndsl.kernels.plan.device import Device
@@ -29,6 +30,11 @@ class Planned:
 
     def seconds(self, device: Device) -> float:
         return sum(piece.seconds(device) for piece in self.pieces)
+
+    @property
+    def frame(self) -> Frame | None:
+        """How its first input must lie, if not as any other."""
+        return self.pieces[0].frame if self.pieces else None
 
 
 @dataclass(frozen=True, eq=False)

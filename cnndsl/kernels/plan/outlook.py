@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from cnndsl.kernels.plan.choice import Chooser, Piece, nothing_known
+from cnndsl.kernels.plan.choice import Chooser, Ends, Piece, nothing_known
 from cnndsl.kernels.plan.network import Plan, Planned, Region, Variant
 from cnndsl.kernels.plan.storage import Storages
 from cnndsl.kernels.plan.stretch import Names
@@ -19,8 +19,8 @@ from cnndsl.passes.flow import Flow, Step
 VARIANTS = 6
 """So many of the same steps for as many samples at a time are looked at."""
 
-Asked = tuple[Problem, int]
-"""What a step computes, and into how many slices it is written."""
+Asked = tuple[Problem, Ends]
+"""What a step computes, and what surrounds it."""
 
 
 class Outlook:
@@ -55,7 +55,16 @@ class Outlook:
         if step.id in self.buffers.views:
             return None
         problem = Problem.of(step, self.flow.sizes, chunk, self.dtype)
-        return problem, len(self.buffers.writes.get(step.id, ()))
+        places = len(self.buffers.writes.get(step.id, ()))
+        return problem, Ends(places, self._from_outside(step, problem))
+
+    def _from_outside(self, step: Step, problem: Problem) -> bool:
+        """Whether nothing but the first link of this step reads what its first input is, and that
+        comes from outside."""
+        x = step.inputs[0]
+        read = [slot for link in problem.links for slot in link.slots]
+        alone = [*x.users] == [step.id] and step.inputs.count(x) == 1 == read.count(0)
+        return alone and not x.inputs
 
     def variants(self, first: int, last: int, chunk: int) -> list[Variant]:
         """The most promising by what is known of each step on its own, the best first.

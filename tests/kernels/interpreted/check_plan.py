@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.engines.accuracy import agrees
+from cnndsl.engines.accuracy import Standard, agrees
 from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.kernels.base import Config
@@ -77,6 +77,42 @@ def test_static_memory(name: str) -> None:
     assert agrees(launches, plain, inputs)
     assert agrees(launches, plain, inputs)  # what the first run left behind does not matter
     assert any(piece.way.ours for one in found.steps for piece in one.pieces)
+
+
+def framed_only(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+    """As if that were the fastest wherever an image may lie in a frame."""
+    return {way: 1e-9 for way in ways if way.frame(problem)} or ours_only(problem, ways)
+
+
+@pytest.mark.parametrize(
+    ("text", "framed"),
+    [
+        ("[3, 9, 8] = conv(8, 7, stride=2) -> relu -> maxpool(2) -> conv(4, 3)", True),
+        ("[3, 9, 8] = conv(8, 3, stride=2, padding=same_upper) -> relu", True),
+        ("[3, 9, 8] = conv(3, 3) -> emit a: conv(4, 3) -> relu", True),
+        ("[3, 9, 8] = (id + conv(3, 3)) -> conv(4, 1)", False),
+        ("[3, 9, 8] = (id | conv(5, 3)) -> conv(4, 1)", False),
+        ("[3, 9, 8] = (conv(5, 3) | conv(5, 5)) -> conv(4, 1)", False),
+        ("[3, 9, 8] = conv(3, 1) -> conv(8, 3) -> relu", False),
+    ],
+)
+def test_an_image_is_copied_into_its_frame(text: str, framed: bool) -> None:
+    """Where only one step reads it; whatever ran before, the frame is still of zeros."""
+    net = cnndsl.loads(f"net N: {text}").net()
+    flow, plain = flow_for(net), Flow(net.graph)
+    outlook = Outlook(flow, BATCH, torch.half, Chooser(H100, framed_only))
+    found = outlook.whole(outlook.planned(BATCH), (Region(0, len(outlook.steps), BATCH, 0.0),))
+    assert [step.frame is not None for step in found.steps].count(True) == framed
+    numbers = Drawn(plain, {}, 0)
+    parameters = {k: v.float() for k, v in numbers.parameters.items()}
+    (x,) = (x.half().repeat(BATCH // len(x), 1, 1, 1) for x in numbers.inputs)
+    job = Job(flow, parameters, (tuple(x.shape),), torch.half)
+    launches = Launches(found, derived(job), "cpu")
+    assert len(launches.memory.frames) == framed
+    standard = Standard(replace(job, flow=plain), [[x], [x.flip(0)]])
+    assert standard.is_met_by(launches) and standard.is_met_by(launches)
+    trial = Trial(outlook, 0, len(outlook.steps), "cpu")
+    assert trial.is_right(outlook.variants(0, len(outlook.steps), BATCH)[0])
 
 
 def test_a_view_between_two_kernels() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from cnndsl.kernels import boxes
 from cnndsl.kernels.base import Config
-from cnndsl.kernels.stem import Stem
+from cnndsl.kernels.stem import FramedStem, Stem
 from tests.kernels.oracle import DENSE, PLANAR, SLICE, accepted, check
 
 KERNEL = Stem()
@@ -42,6 +42,15 @@ def few_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", (CASES + POOLED).splitlines())
 def test_every_kind(text: str) -> None:
     check(KERNEL, half(text), ONE, SLICE)
+
+
+@pytest.mark.parametrize("text", (CASES + POOLED).splitlines())
+def test_an_image_in_its_frame(text: str) -> None:
+    """Unless somebody else reads the image, too."""
+    if "+ id" in text:
+        assert FramedStem().refuses(half(text), 80)
+    else:
+        check(FramedStem(), half(text), ONE)
 
 
 @pytest.mark.parametrize("text", [CASES.splitlines()[0], POOLED.splitlines()[2]])
@@ -90,4 +99,7 @@ def test_random(seed: int) -> None:
     rng = random.Random(seed)
     problem = half(drawn_text(rng), rng.choice([1, 2]))
     config = Config.of(BM=rng.choice([16, 64]), BF=rng.choice([16, 32]), BP=rng.choice([1, 2, 4]))
-    check(KERNEL, problem, config, rng.choice([DENSE, SLICE, PLANAR]), seed)
+    layout = rng.choice([DENSE, SLICE, PLANAR])
+    check(KERNEL, problem, config, layout, seed)
+    if FramedStem().refuses(problem, 80) is None:
+        check(FramedStem(), problem, config, seed=seed)
