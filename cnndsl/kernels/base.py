@@ -82,6 +82,10 @@ class Kernel(ABC):
         """What it moves to and from memory at least, in bytes."""
         return problem.bytes
 
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """Bytes that its launches write for each other, and read once."""
+        return 0
+
     def reads(self, problem: Problem, config: Config) -> int:
         """What its programs read and write, what several of them read again and again."""
         return self.bytes(problem, config)

@@ -30,7 +30,7 @@ from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue
 from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, pack_with_rows, the_window
-from cnndsl.kernels.parts import Parts, best_first, traffic
+from cnndsl.kernels.parts import Parts, best_first, stored
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import corner, finish_tile, pixels_of, put_boxes, put_rows
 from cnndsl.kernels.window import Window, window_of
@@ -164,10 +164,10 @@ class BoxConvolution(Kernel):
             "TN": sides[0], "TH": sides[1], "TW": sides[2], "BF": box[0], "BK": box[1],
         }  # fmt: skip
 
-    def bytes(self, problem: Problem, config: Config) -> int:
-        """Parts are written and read, too."""
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """Parts of sums."""
         filters, height, width = extents(problem.results[0])
-        return problem.bytes + traffic(problem.batch * height * width * filters, config["SPLIT"])
+        return stored(problem.batch * height * width * filters, config["SPLIT"])
 
 
 def _shape(warps: int, stages: int, filters: int, pixels: int, deep: int, swap: int = 1) -> Config:

@@ -27,7 +27,7 @@ from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue
 from cnndsl.kernels.layout import is_wide
 from cnndsl.kernels.operands import epilogue_arguments, epilogue_of, pack_with_rows
-from cnndsl.kernels.parts import Parts, best_first, traffic
+from cnndsl.kernels.parts import Parts, best_first, stored
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import finish_tile, pixels_of, put_boxes, put_rows
 from cnndsl.kernels.window import window_of
@@ -115,12 +115,12 @@ class Gemm(Kernel):
         last = pooled if call.work.pooled else call.epilogue
         return [product, call.parts.launch(last, call.area, operands)]
 
-    def bytes(self, problem: Problem, config: Config) -> int:
-        """Parts are written and read, too."""
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """Parts of sums."""
         work = _Work.of(problem)
         if not work.pooled:
-            return problem.bytes + traffic(work.each * work.filters, config["SPLIT"])
-        return problem.bytes + traffic(work.images * work.filters, work.lines(config), least=1)
+            return stored(work.each * work.filters, config["SPLIT"])
+        return stored(work.images * work.filters, work.lines(config), least=1)
 
 
 class _Work(NamedTuple):

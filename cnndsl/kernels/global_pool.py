@@ -23,7 +23,7 @@ from cnndsl.kernels.base import Config, Kernel, Launch, Operands
 from cnndsl.kernels.epilogue import Epilogue, finish
 from cnndsl.kernels.layout import as_rows, is_wide, place
 from cnndsl.kernels.operands import epilogue_of, pack_around, prologue_of, why_no_pool
-from cnndsl.kernels.parts import traffic
+from cnndsl.kernels.parts import stored
 from cnndsl.kernels.pool import joined
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import strips
@@ -127,10 +127,9 @@ class GlobalPool(Kernel):
         whole = _Rows(sums, channels, parts)
         return [cut, _launch(problem, config, whole, place(operands.out), after)]
 
-    def bytes(self, problem: Problem, config: Config) -> int:
-        """Parts are written and read, too."""
-        results = problem.batch * extents(problem.inputs[0])[0]
-        return problem.bytes + traffic(results, config["PARTS"])
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """Parts of sums."""
+        return stored(problem.batch * extents(problem.inputs[0])[0], config["PARTS"])
 
 
 LEAST = 4

@@ -80,10 +80,9 @@ class Parts:
         return Launch(combine, grid, arguments, TILE)
 
 
-def traffic(results: int, count: int, least: int = 2) -> int:
-    """Bytes that are written and read for so many results in ``count`` parts each; fewer parts
-    than ``least`` are stored at once."""
-    return 2 * results * count * torch.float32.itemsize if count >= least else 0
+def stored(results: int, count: int, least: int = 2) -> int:
+    """Bytes of so many results in ``count`` parts each; fewer parts than ``least`` are none."""
+    return results * count * torch.float32.itemsize if count >= least else 0
 
 
 TILE = Config.of(4, 1, BM=16, BF=64)

@@ -37,7 +37,7 @@ from cnndsl.kernels.operands import (
     prologue_of,
     the_window,
 )
-from cnndsl.kernels.parts import Parts, best_first, traffic
+from cnndsl.kernels.parts import Parts, best_first, stored
 from cnndsl.kernels.problem import Problem, extents
 from cnndsl.kernels.tiles import corner, finish_tile, pixels_of, put_boxes, put_rows
 from cnndsl.kernels.window import Window, window_of
@@ -151,10 +151,10 @@ class Activated(Kernel):
             return [product]
         return [product, parts.launch(call.epilogue, call.area, operands)]
 
-    def bytes(self, problem: Problem, config: Config) -> int:
-        """Parts are written and read, too."""
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """Parts of sums."""
         call = _Call.of(problem)
-        return problem.bytes + traffic(math.prod(call.whole) * call.filters, config["SPLIT"])
+        return stored(math.prod(call.whole) * call.filters, config["SPLIT"])
 
     def _arguments(
         self, call: _Call, config: Config, operands: Operands, parts: Tensor | None

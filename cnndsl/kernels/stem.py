@@ -238,9 +238,9 @@ class Stem(Kernel):
         pooled |= {"rows": ends["rows"], "EPILOGUE": ends["EPILOGUE"]}
         return Launch(convolve_and_pool, (pooled["programs"],), pooled, config)
 
-    def bytes(self, problem: Problem, config: Config) -> int:
-        """The image in its frame is written and read, too."""
-        return problem.bytes + 2 * _framed_bytes(problem)
+    def scratch(self, problem: Problem, config: Config) -> int:
+        """The image in its frame."""
+        return _framed_bytes(problem)
 
 
 class FramedStem(Stem):
@@ -267,6 +267,9 @@ class FramedStem(Stem):
         """Of the image its frame is read, too."""
         alone = problem.batch * math.prod(extents(problem.inputs[0])) * problem.dtype.itemsize
         return problem.bytes - alone + _framed_bytes(problem)
+
+    def scratch(self, problem: Problem, config: Config) -> int:
+        return 0
 
 
 def _framed_bytes(problem: Problem) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ import cnndsl
 from cnndsl.kernels.base import Kernel
 from cnndsl.kernels.global_pool import GlobalPool
 from cnndsl.kernels.layout import as_rows, is_wide, pitch, place
+from cnndsl.kernels.plan.cost import Way, cost_of
 from cnndsl.kernels.pool import Pool
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.segments import segments
@@ -20,6 +23,7 @@ from cnndsl.ops.pool import GlobalMaxPool, MaxPool
 from cnndsl.ops.types import FeatureMap
 from cnndsl.passes.ops import RUNNING, Chain, Link
 from tests.kernels.oracle import SLICE, guarded, problem_of
+from tests.kernels.planning import H100
 
 
 def rows(*shape: int) -> torch.Tensor:
@@ -103,15 +107,25 @@ def test_an_image_is_cut_where_few_programs_have_much_to_do() -> None:
     assert parts == {(32, 1): [8, 1], (16, 1): [2, 1], (8, 1): [1, 1], (32, 256): [1, 1]}
 
 
-def test_parts_of_an_image_are_written_and_read() -> None:
+def test_parts_of_an_image_are_stored() -> None:
     kernel, problem = GlobalPool(), problem_of("[64, 32, 32] = gap", 3, torch.half)
     found = {
-        config["PARTS"]: kernel.bytes(problem, config) for config in kernel.configs(problem, 90)
+        config["PARTS"]: kernel.scratch(problem, config) for config in kernel.configs(problem, 90)
     }
-    whole = found.pop(1)
-    assert whole == problem.bytes and found
+    assert found.pop(1) == 0 and found
     for parts, size in found.items():
-        assert size == whole + 2 * 4 * parts * 3 * 64  # float32, out and in
+        assert size == 4 * parts * 3 * 64  # float32
+
+
+def test_what_fits_into_the_cache_between_two_launches_moves_no_memory() -> None:
+    problem = problem_of("[64, 32, 32] = gap", 3, torch.half)
+    way = Way(GlobalPool(), next(c for c in GlobalPool().configs(problem, 90) if c["PARTS"] > 1))
+    small = replace(H100, l2=0)
+    scratch = GlobalPool().scratch(problem, way.config)
+    assert cost_of(way, problem, H100).bytes == problem.bytes
+    assert cost_of(way, problem, small).bytes == problem.bytes + 2 * scratch
+    slow = replace(H100, l2_bandwidth=1.0)  # then what moves through L2 is all that counts
+    assert cost_of(way, problem, slow).seconds(slow) > problem.bytes + 2 * scratch
 
 
 def test_one_product_of_means_may_be_in_strips() -> None:

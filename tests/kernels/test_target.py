@@ -71,7 +71,7 @@ def test_the_plan_in_a_report(net: str) -> None:
 
 def test_what_does_not_fit_is_not_in_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known only when it is compiled: the first choice spills, so another one is made."""
-    flow = flow_from("[64, 14, 14] = conv(64, 3) -> relu")
+    flow = flow_from("[64, 14, 14] = conv(64, 3) -> hardswish")
     first = target.chosen(plan(flow, 256, torch.half, target.Chooser(H100, target.Refused())))
     asked: list[Config] = []
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from cnndsl.kernels.aot import SHARED_LIMIT, Facts, phantoms
 from cnndsl.kernels.base import Config, Kernel, Operands
 from cnndsl.kernels.frame import Frame
+from cnndsl.kernels.parts import stored
 from cnndsl.kernels.plan.device import Device
 from cnndsl.kernels.plan.vendor import VENDORS, Vendor
 from cnndsl.kernels.problem import Problem, extents
@@ -159,19 +160,33 @@ def cost_of(way: Way, problem: Problem, device: Device) -> Cost:
 
 
 def _theirs(vendor: Vendor, problem: Problem, device: Device) -> Cost:
-    """Their tiles are not known: assumed are the best ones, and no waves."""
+    """Their tiles are not known: assumed are the best of those that such libraries have."""
     peak = SHARES[vendor.name] * device.flops[problem.dtype]
-    tiles = Tiles.of(_THEIRS, problem)
-    read = 0.0 if tiles is None else tiles.bytes / device.l2_bandwidth
+    tiles = [found for config in _THEIRS if (found := Tiles.of(config, problem)) is not None]
+    products = min(
+        (max(one.flops / (peak * _full(one.blocks, device)), one.bytes / device.l2_bandwidth)
+         for one in tiles),
+        default=0.0,
+    )  # fmt: skip
     return Cost(
         tuple(
-            Work(load.bytes, max(load.flops / peak, read if load.flops else 0.0))
+            Work(load.bytes, max(load.flops / peak, products if load.flops else 0.0))
             for load in vendor.loads(problem)
         )
     )
 
 
-_THEIRS = Config.of(BM=128, BN=128)
+_THEIRS = [
+    Config.of(BM=rows, BN=columns, SPLIT=split)
+    for rows, columns in ((256, 128), (128, 256), (128, 128), (128, 64), (64, 64))
+    for split in (1, 2, 4, 8, 16)
+]
+
+
+def _full(blocks: int, device: Device) -> float:
+    """The share of the device that is busy: blocks run in waves, and the last one takes as long
+    as a full one, however few are in it."""
+    return blocks / (math.ceil(blocks / device.sms) * device.sms)
 
 
 def _ours(
@@ -184,20 +199,23 @@ def _ours(
     tiles = Tiles.of(config, problem)
     if tiles is not None:  # programs that stay may each do several; what hangs over is computed too
         blocks, flops = max(blocks, tiles.blocks), max(flops, tiles.flops)
-    # Blocks run in waves: the last one takes as long as a full one, however few are in it.
-    full = blocks / (math.ceil(blocks / device.sms) * device.sms)
+    full = _full(blocks, device)
     units = flops / (SHARES.get(kernel.name, OURS) * device.flops[problem.dtype] * full)
+    between = 2 * kernel.scratch(problem, config)
+    stays = between <= device.l2  # half of it: the rest is for what streams through
+    again = between if stays else 0
     if tiles is not None:
         units = max(units, tiles.bytes / device.l2_bandwidth)
     else:  # a multiprocessor reads its share of what all of them do, however few are at work
-        units = max(units, kernel.reads(problem, config) / (device.l2_bandwidth * full))
-    first = Work(kernel.bytes(problem, config), units)
+        read = kernel.reads(problem, config) + again
+        units = max(units, read / (device.l2_bandwidth * full))
+    first = Work(kernel.bytes(problem, config) + between - again, units)
     return Cost((first, *(Work(0, 0.0) for _ in launches[1:])))
 
 
 class Tiles(NamedTuple):
     """How a product of matrices is cut: ``bytes``: what tiles read, rows and columns again and
-    again; ``flops``: with what hangs over the edges."""
+    again, and parts of sums; ``flops``: with what hangs over the edges."""
 
     blocks: int
     flops: float
@@ -218,8 +236,9 @@ class Tiles(NamedTuple):
         rows, columns = sides[0], min(sides[1], max(SMALLEST, 1 << (each - 1).bit_length()))
         count = math.ceil(pixels / rows) * math.ceil(each / columns) * window.groups
         deep = problem.macs / (pixels * filters)
-        read = count * (rows + columns) * deep * problem.dtype.itemsize
         split = dict(config.tiles).get("SPLIT", 1)
+        read = count * (rows + columns) * deep * problem.dtype.itemsize
+        read += 2 * stored(pixels * filters, split)
         return Tiles(count * split, 2 * count * rows * columns * deep, read)
 
 
