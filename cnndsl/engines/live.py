@@ -301,13 +301,12 @@ _LIES_ON = {"cpu": attrgetter("is_cpu"), "cuda": attrgetter("is_cuda")}
 def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
     """Why an engine of this device may not answer for these inputs in this mode of PyTorch; ""
     if it may."""
-    lies_there = _LIES_ON[device]
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the module is being traced"
-    if not all(type(x) is Tensor and lies_there(x) for x in inputs):
-        return f"an input is not a plain tensor on the {_DEVICES[device]}"
-    if any(x.is_neg() for x in inputs):
-        return "an input is the negative of what is in memory"
+    for x in inputs:
+        reason = _odd(x, device)
+        if reason:
+            return reason
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return "a mode of PyTorch looks at every operation"
     if torch._C._functorch.maybe_current_level() is not None:
@@ -316,8 +315,15 @@ def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
         return "gradients are wanted in forward mode"
     if torch.is_autocast_enabled(device):
         return "autocast chooses the dtypes"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-        return GRADIENTS
-    if not all(x.is_floating_point() for x in inputs):
-        return "an input holds no floating-point numbers"
     return ""
+
+
+def _odd(x: Any, device: str) -> str:
+    """Why an engine of this device does not take this input, whatever its shape; "" if it may."""
+    if type(x) is not Tensor or not _LIES_ON[device](x):
+        return f"an input is not a plain tensor on the {_DEVICES[device]}"
+    if x.is_neg():
+        return "an input is the negative of what is in memory"
+    if x.requires_grad and torch.is_grad_enabled():
+        return GRADIENTS
+    return "" if x.is_floating_point() else "an input holds no floating-point numbers"
