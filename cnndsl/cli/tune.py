@@ -66,7 +66,7 @@ def _tune(net: Compilation, batch: int, dtype: str, deadline: float) -> bool:
 
     from cnndsl.kernels.plan.choice import Chooser
     from cnndsl.kernels.plan.device import present
-    from cnndsl.kernels.plan.measure import Tuner
+    from cnndsl.kernels.plan.measure import NowhereToKeepError, Tuner
     from cnndsl.kernels.plan.planner import plan, rewritten
     from cnndsl.kernels.plan.report import head
     from cnndsl.kernels.plan.store import Store
@@ -76,7 +76,10 @@ def _tune(net: Compilation, batch: int, dtype: str, deadline: float) -> bool:
     flow = rewritten(Flow(graph), graph.facts.reference())
     store = Store.here()
     tuner = Tuner(present(), store, lambda text: err(escape(text)), deadline)
-    done = tuner.tune(flow, batch, wanted)
+    try:
+        done = tuner.tune(flow, batch, wanted)
+    except NowhereToKeepError as problem:
+        raise Failure(f"{problem}: set CNNDSL_CACHE to a folder of your own") from None
     chooser = Chooser(present(), store, store.known)
     line(head(plan(flow, batch, wanted, chooser), chooser))
     return done

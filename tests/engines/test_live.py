@@ -223,6 +223,20 @@ def test_shapes_and_dtypes() -> None:
         assert fast(torch.randn(0, 3, 9, 9)).out.shape == (0, 5)
 
 
+def test_another_dtype_after_many_forwards_is_refused_as_in_pytorch() -> None:
+    """What ran last is not taken for an input of its shape alone."""
+    fast, plain = pair()
+    with torch.no_grad():
+        for _ in range(20):
+            fast(picture())
+        assert fast._live.sealed
+        with pytest.raises(RuntimeError):
+            plain(picture().half())
+        with pytest.raises(RuntimeError):
+            fast(picture().half())
+    assert_follows(fast, plain)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(dtype: torch.dtype) -> None:
     """No further from the truth than the plain module in that dtype."""

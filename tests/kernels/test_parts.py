@@ -11,6 +11,7 @@ import cnndsl
 from cnndsl.kernels.base import Kernel
 from cnndsl.kernels.global_pool import GlobalPool
 from cnndsl.kernels.layout import as_rows, is_wide, pitch, place
+from cnndsl.kernels.lrn import ResponseNorm
 from cnndsl.kernels.plan.cost import Way, cost_of
 from cnndsl.kernels.pool import Pool
 from cnndsl.kernels.problem import Problem
@@ -95,6 +96,12 @@ def test_what_a_problem_costs() -> None:
     problem = problem_of("[4, 5, 7] = (conv(4, 3, bias=no) + id) -> relu", 3, torch.half)
     assert problem.macs == 3 * 5 * 7 * 4 * 4 * 9
     assert problem.bytes == 2 * (3 * 5 * 7 * 4 * 2 + 4 * 4 * 9)
+
+
+@pytest.mark.parametrize("rest", ["k=0", "alpha=-1"])
+def test_no_logarithm_of_what_may_not_be_positive(rest: str) -> None:
+    assert ResponseNorm().refuses(problem_of("[8, 4, 4] = lrn(3)"), 80) is None
+    assert ResponseNorm().refuses(problem_of(f"[8, 4, 4] = lrn(3, {rest})"), 80)
 
 
 def test_an_image_is_cut_where_few_programs_have_much_to_do() -> None:

@@ -109,6 +109,17 @@ def test_a_changed_kernel_was_not_measured(tmp_path: Path, monkeypatch: pytest.M
     assert sources.__wrapped__() != before
 
 
+def test_a_changed_launch_was_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor were steps in another order of memory; a report may change."""
+    (tmp_path / "plan").mkdir()
+    monkeypatch.setattr(store_module, "_KERNELS", tmp_path)
+    hashes = [sources.__wrapped__()]
+    for name in ("launches.py", "memory.py", "report.py"):
+        (tmp_path / "plan" / name).write_text("new")
+        hashes.append(sources.__wrapped__())
+    assert len(set(hashes)) == 3 and hashes[2] == hashes[3]
+
+
 # --- measuring, as far as it needs no GPU ---------------------------------------------------------
 
 

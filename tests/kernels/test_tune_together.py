@@ -22,11 +22,12 @@ from cnndsl.kernels.plan import cost, measure
 from cnndsl.kernels.plan import store as store_module
 from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.chunks import Search
-from cnndsl.kernels.plan.measure import Tuner
+from cnndsl.kernels.plan.measure import NowhereToKeepError, Tuner
 from cnndsl.kernels.plan.network import Plan
 from cnndsl.kernels.plan.outlook import Outlook
+from cnndsl.kernels.plan.planner import problems
 from cnndsl.kernels.plan.report import text, to_json
-from cnndsl.kernels.plan.store import Store
+from cnndsl.kernels.plan.store import WRONG, Store
 from cnndsl.kernels.plan.stretch import Stretch
 from cnndsl.kernels.plan.vendor import ATEN, Aten, Vendor
 from cnndsl.kernels.problem import Problem
@@ -238,6 +239,41 @@ def test_where_all_is_wrong_pytorch_computes(bench: Callable[..., Bench]) -> Non
     assert all(piece.way.maker is ATEN for one in taken.steps for piece in one.pieces)
 
 
+def test_where_every_way_is_wrong_pytorch_computes(bench: Callable[..., Bench]) -> None:
+    flow = flow_from(BLOCK)
+    nothing = planned(flow, 4, torch.float32, measured=lambda _, ways: dict.fromkeys(ways, WRONG))
+    assert makers(nothing) == ["aten"] * len(nothing.steps)
+
+
+def out_of_memory(run: Callable[[], object]) -> object:
+    raise torch.OutOfMemoryError("it is full")
+
+
+def test_what_found_no_memory_is_not_wrong(bench: Callable[..., Bench]) -> None:
+    """Alone and together: it was not measured, so the same command tries it again."""
+    found, flow = bench(alone_b_wins), flow_from(BLOCK)
+    tuner = found.tuner()
+    tuner.record = out_of_memory
+    assert tuner.tune(flow, 4, torch.float32)
+    asked = problems(flow, 4, torch.float32)
+    assert all("no memory" in line for line in found.said) and len(found.said) > len(asked)
+    assert not any(found.store.known(str(problem)) for problem in asked)
+    found.said.clear()
+    assert found.tuner().tune(flow, 4, torch.float32)
+    assert any("2 steps" in line for line in found.said)
+    assert not any("no memory" in line for line in found.said)
+
+
+def test_times_that_nothing_keeps_are_not_taken(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    found = bench(alone_b_wins)
+    (tmp_path / "engines").write_text("no folder")
+    with pytest.raises(NowhereToKeepError, match="no safe place"):
+        found.tuner().tune(flow_from(BLOCK), 4, torch.float32)
+    assert len({batch for _, batch in found.clock.ran}) == 1 and not found.said
+
+
 # --- chunks of the batch --------------------------------------------------------------------------
 
 
@@ -260,6 +296,37 @@ def test_chunks_are_timed_beside_the_whole(
     assert any(name == "a" and batch == 8 for name, batch in found.clock.ran)
     assert (min(region.chunk for region in plan.regions) == 8) is chunks
     assert all(region.measured for region in plan.regions if region.chunk == 8)
+
+
+def test_chunks_are_a_share_of_what_the_parts_take(bench: Callable[..., Bench]) -> None:
+    """A part that is timed alone begins with a cold cache, and so did all that are added up. If
+    the whole was wrong, nothing is known of its share."""
+
+    def takes(name: str, before: str, problem: Problem) -> float:
+        share = 0.5 if problem.batch < 16 else 1.0
+        return problem.batch * (10.0 if name == "a" else 10.5) * (share if before else 2.0)
+
+    flow = flow_from(BLOCK)
+    device = replace(ROOMY, bandwidth=ROOMY.bandwidth / 10**4)
+    found = bench(takes)
+    assert found.tuner(device=device).tune(flow, 16, torch.float32)
+    outlook = Outlook(
+        flow, 16, torch.float32, Chooser(device, found.store, found.store.known)
+    )
+    region = next(r for r in found.plan(flow, 16, device=device).regions if r.chunk == 8)
+    first, last = region.first, region.last
+    search = Search(outlook, (8,))
+    known, whole = outlook.known(first, last), search.together(first, last)
+    parts = [
+        search.whole(*ends).region.seconds
+        for ends in search.ends
+        if first <= ends[0] and ends[1] <= last
+    ]
+    chunked = min(known[variant.name] for variant in search.chunked(first, last, 8))
+    assert sum(parts) > 1.1 * known[whole.name]
+    assert region.seconds == pytest.approx(chunked / known[whole.name] * sum(parts))
+    found.store.keep(outlook.name(first, last), {whole: math.inf})
+    assert all(r.chunk == 16 for r in found.plan(flow, 16, device=device).regions)
 
 
 # --- a stretch of a flow --------------------------------------------------------------------------

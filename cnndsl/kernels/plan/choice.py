@@ -96,10 +96,9 @@ class Chooser:
         self._options: dict[tuple[Problem, bool], list[Option]] = {}
 
     def options(self, problem: Problem, outside: bool = False) -> list[Option]:
-        """Those worth a choice: where any was measured, nothing else is.
-
-        One always is: a way that nothing is known of counts by the roofline. ``outside``: as
-        ``Ends`` has it.
+        """Those worth a choice: where any was measured, nothing else is; none where all that were
+        are wrong. A way that nothing is known of counts by the roofline. ``outside``: as ``Ends``
+        has it.
         """
         if (problem, outside) not in self._options:
             everything = ways(problem, self.device)
@@ -113,7 +112,8 @@ class Chooser:
         return self._options[problem, outside]
 
     def pieces(self, problem: Problem, ends: Ends = INSIDE) -> tuple[Piece, ...]:
-        """The cheapest cut of the chain, by dynamic programming over its links."""
+        """The cheapest cut of the chain, by dynamic programming over its links; PyTorch's
+        operators where everything else is known to be wrong."""
         whole = self._piece(segment(problem, 0, len(problem.links)), ends)
         if whole is not None and whole.seconds(self.device) <= self._least(problem, 2):
             return (whole,)
@@ -125,7 +125,8 @@ class Chooser:
                 if (piece := self._piece(*self._cut(problem, first, last, ends))) is not None
             )
             best.append(min(found, key=lambda end: end[0], default=(float("inf"), ())))
-        return best[-1][1]
+        seconds, pieces = best[-1]
+        return pieces if seconds < float("inf") else self.plain(problem, ends)
 
     def _least(self, problem: Problem, kernels: int) -> float:
         """Seconds below which no cut into so many kernels can be."""
@@ -179,7 +180,7 @@ class Chooser:
         return sum(piece.seconds(self.device) for piece in pieces)
 
     def plain(self, problem: Problem, ends: Ends = INSIDE) -> tuple[Piece, ...]:
-        """By PyTorch's operators: what all others are compared with."""
+        """By PyTorch's operators."""
         cut, way = segment(problem, 0, len(problem.links)), Way(ATEN)
         option = Option(way, cost_of(way, problem, self.device))
         return (Piece(cut, option, copies(problem, way.copies(ends.places), self.device)),)

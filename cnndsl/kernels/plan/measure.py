@@ -46,6 +46,10 @@ PROPOSALS = 4
 """So often what a measurement left over is looked at: a plan's chunks, until all are measured."""
 
 
+class NowhereToKeepError(Exception):
+    """There is no folder that only this user can write to."""
+
+
 class Numbers(NamedTuple):
     """Inputs, weights by the chain's names, and where a result goes."""
 
@@ -167,12 +171,23 @@ class Tuner:
         for problem in asked:
             if time.monotonic() > self.until:
                 return False
-            times = self._times(problem, guess)
-            if times:
-                self.store.keep(problem, times)
-                best = min(times, key=lambda way: times[way])
-                self.say(f"{1e6 * times[best]:9.1f} µs  {best}  for {problem}")
+            try:
+                times = self._times(problem, guess)
+            except torch.OutOfMemoryError:
+                self.say(f"           no memory for {problem}: not measured")
+                continue
+            self._keep(problem, times, f" for {problem}")
         return True
+
+    def _keep(self, asked: object, times: Mapping[Any, float], what: str) -> None:
+        """Raises NowhereToKeepError: what is not remembered was measured in vain."""
+        if not times:
+            return
+        if not self.store.keep(asked, times):
+            raise NowhereToKeepError("there is no safe place to remember what was measured")
+        best = min(times, key=lambda one: times[one])
+        if times[best] < math.inf:
+            self.say(f"{1e6 * times[best]:9.1f} µs  {best} {what}")
 
     def _together(self, flow: Flow, batch: int, dtype: torch.dtype) -> bool:
         """As ``_alone``, of steps that follow each other."""
@@ -215,9 +230,7 @@ class Tuner:
         except torch.OutOfMemoryError:
             self.say(f"           no memory for {last - first} steps at once: not measured")
             return True
-        self.store.keep(outlook.name(first, last), times)
-        best = min(times, key=lambda variant: times[variant])
-        self.say(f"{1e6 * times[best]:9.1f} µs  {best} samples, for {last - first} steps")
+        self._keep(outlook.name(first, last), times, f"samples, for {last - first} steps")
         return True
 
     def _raced(self, trial: Trial, variants: Sequence[Variant]) -> dict[Variant, float]:
@@ -262,12 +275,16 @@ class Tuner:
         for way in ways:
             try:
                 yield way, self.record(runs(way, problem, sets))
+            except torch.OutOfMemoryError:
+                raise
             except Exception as reason:  # of Triton, CUDA or a library: it is not to be used
                 self.say(f"           {way} fails for {problem}: {_first_line(reason)}")
 
     def _is_right(self, way: Way, problem: Problem) -> bool:
         try:
             error = error_of(way, problem, self.on)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as reason:
             self.say(f"           {way} fails for {problem}: {_first_line(reason)}")
             return False

@@ -38,6 +38,7 @@ def key(gpu: str) -> dict[str, Any]:
     return {"gpu": gpu, "versions": versions, "kernels": sources()}
 
 
+@cache  # each look takes longer than a plan of a step
 def _version(package: str) -> str:
     try:
         return version(package)

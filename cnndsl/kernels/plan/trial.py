@@ -55,7 +55,10 @@ class Trial:
         return found
 
     def run(self, variant: Variant, sets: int) -> Callable[[], object]:
-        """Runs it on each of so many sets of numbers, one after another."""
+        """Runs it on each of so many sets of numbers, one after another.
+
+        Where a sum lies over its residual, the next run begins with what this one left there.
+        """
         launches = [self.launches(variant, seed) for seed in range(sets)]
         return lambda: [one.run() for one in launches]
 
