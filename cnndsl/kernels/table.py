@@ -20,6 +20,7 @@ from cnndsl.kernels.prologue import Activated
 from cnndsl.kernels.softmax import ExponentNorm
 from cnndsl.kernels.squeeze import Squeeze
 from cnndsl.kernels.stem import FramedStem, Stem
+from cnndsl.kernels.upsample import Enlarge
 
 KERNELS: tuple[Kernel, ...] = (
     DepthwisePointwise(),
@@ -33,6 +34,7 @@ KERNELS: tuple[Kernel, ...] = (
     Squeeze(),
     Pool(),
     GlobalPool(),
+    Enlarge(),
     Elementwise(),
     ResponseNorm(),
     ExponentNorm(),

@@ -79,6 +79,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "[512, 14, 14] = gap -> conv(32, 1) -> relu -> conv(512, 1) -> hardsigmoid",
         "[512, 7, 7] = gap -> flatten -> linear(40)",
     ),
+    "upsample": (
+        "[64, 28, 28] = upsample(2)",
+        "[64, 28, 28] = upsample(2, mode=bilinear, align_corners=yes)",
+        "[17, 28, 28] = upsample(2, mode=bilinear) -> relu",
+    ),
     "lrn": (
         "[96, 55, 55] = lrn(5)",
         "[21, 14, 14] = lrn(4, alpha=1, beta=0.5, k=2)",

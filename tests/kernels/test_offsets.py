@@ -36,6 +36,8 @@ LARGE = [
     ("global_pool", "[64, 8192, 8192] = gap", 1),  # in parts
     ("squeeze", "[64, 8192, 8192] = gap -> conv(4, 1) -> relu -> conv(64, 1)", 1),
     ("elementwise", "[64, 112, 112] = relu", 4096),
+    ("upsample", "[64, 56, 56] = upsample(2)", 4096),
+    ("upsample", "[64, 56, 56] = upsample(2, mode=bilinear)", 4096),
     ("lrn", "[64, 112, 112] = lrn(2)", 4096),
     ("softmax", "[64, 112, 112] = softmax", 4096),
 ]

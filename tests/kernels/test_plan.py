@@ -93,8 +93,6 @@ EXCESS = {
     # Made for 32 pixels, here at 224: boxes of pixels hang over the edges of its maps, so that
     # more kernels with tiles of rows are faster.
     ("WRN_28_10", 1): 1.14,
-    # No kernel of ours is bilinear, and what PyTorch's makes is copied into a concatenation.
-    ("UNetBilinear", 1): 1.18, ("UNetBilinear", 256): 1.18,
 }  # fmt: skip
 """How many times the bytes of the roofline some plans move at most, where it is more than 1.1."""
 ALL = sorted(path.stem for path in EXAMPLES.glob("*.cnn"))
