@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cnndsl.repair import Check, Findings
 
 _LINE = 32  # characters, to count the work of reading in the lines of an ordinary text
-_TRIED = 50_000  # steps; the largest network among the examples takes 18,000
 
 
 class Program:
@@ -121,14 +120,16 @@ class Program:
     def with_texts(self, texts: Mapping[Source, str], watch: Stopwatch) -> Program:
         """The same program with other texts to be tried out, without reading a file again.
 
-        A net is given up where it takes more than ``_TRIED`` steps: a fix that cannot be seen to
+        A net is given up where it takes more than ``TRIED`` steps: a fix that cannot be seen to
         hold in well under a second is not worth the wait.
         """
+        from cnndsl.repair import TRIED
+
         files = {key: scope.source for key, scope in self.library.scopes.items()}
         files |= {k: Source(s.name, texts[s]) for k, s in files.items() if s in texts}
         return Program(
             files[self.source.name], self.root,
-            replace(self.limits, steps=min(self.limits.steps, _TRIED)), given=files, watch=watch,
+            replace(self.limits, steps=min(self.limits.steps, TRIED)), given=files, watch=watch,
             origin=self.origin,
         )  # fmt: skip
 

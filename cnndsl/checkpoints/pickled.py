@@ -58,9 +58,6 @@ def owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-_TORCHSCRIPT = "it is a TorchScript program, not weights: save the module's state_dict()"
-
-
 def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
     """The parts of a zip file, None for an older file; WeightsError for what is no PyTorch's.
 
@@ -77,7 +74,9 @@ def _archived(path: str | os.PathLike[str]) -> list[zipfile.ZipInfo] | None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
         raise WeightsError("it is a damaged zip file") from None
     if any(part.filename.endswith("/constants.pkl") for part in parts):
-        raise WeightsError(_TORCHSCRIPT)
+        raise WeightsError(
+            "it is a TorchScript program, not weights: save the module's state_dict()"
+        )
     if len(parts) > _PARTS:
         raise WeightsError(f"it has {len(parts):,} parts: at most {_PARTS:,}")
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -121,8 +120,6 @@ def _reason(problem: Exception) -> str:
     name = _REFUSED.search(said)
     if name and "unsupported" in said.lower():
         return f"it holds `{escape(name[1], _LONGEST)}`, which is no weight: it was not loaded"
-    if "TorchScript" in said:
-        return _TORCHSCRIPT
     return "it is no file of weights that PyTorch wrote, or it is damaged"
 
 

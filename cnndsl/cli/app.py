@@ -36,8 +36,8 @@ class App(Commands):
         prepare()
         try:
             code = super().main(words, prog_name or "cnndsl", **extra)
-        except SystemExit:  # click's own answer to a reader of stdout that has gone
-            code = FAILED
+        except SystemExit as end:  # click's own: words for a shell; else stdout's reader has gone
+            code = FAILED if end.code else OK
         except Exception as problem:
             code = _told(problem, backtrace)
         except KeyboardInterrupt:

@@ -68,7 +68,7 @@ def order_options(optimize: int) -> Callable[[Command], Command]:
             click.option("-o", "output", required=True, metavar="OUT", help="Where to; -: stdout."),
             click.option("--weights", metavar="FILE", help="Trained ones; by default random."),
             click.option(
-                "--seed", type=click.IntRange(0, 2**63 - 1), help="Of random weights; usually 0."
+                "--seed", type=click.IntRange(0, 2**63 - 1), help="Of random weights; by default 0."
             ),
             click.option(
                 "--optimize", type=int, default=optimize, show_default=True, metavar="LEVEL",

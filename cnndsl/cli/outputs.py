@@ -38,6 +38,8 @@ def _check(output: str, what: str, suffix: str) -> None:
         raise Failure(f"-o writes {what}: give it a name, such as net{suffix}")
     if path.is_dir():
         raise Failure(f"cannot write {output}: is a directory")
+    if os.path.islink(os.path.realpath(path)):
+        raise Failure(f"cannot write {output}: it is a link that leads back to itself")
     if path.exists() and not path.is_file():
         raise Failure(f"cannot write {output}: not a regular file")
     if path.suffix != suffix:

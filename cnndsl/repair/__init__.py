@@ -4,6 +4,6 @@ A diagnostic brings a guess (a misspelt name) or its cause, from which changes a
 here. Only those are kept after which its error is gone and no new one has come.
 """
 
-from cnndsl.repair.mend import Check, Findings, mend
+from cnndsl.repair.mend import TRIED, Check, Findings, mend
 
-__all__ = ["Check", "Findings", "mend"]
+__all__ = ["TRIED", "Check", "Findings", "mend"]

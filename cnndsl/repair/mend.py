@@ -20,6 +20,7 @@ _ERRORS = 10  # of a file get fixes
 _TRIES = 12  # fixes tried for one error
 _KEPT = 3  # fixes of one error
 _WORK = 20_000  # steps, nodes and lines of all checks together: about half a second
+TRIED = 50_000  # steps of one network in a check; the largest of the examples takes 18,000
 _SECONDS = 2.0  # a last resort; the budget above ends first, on every machine alike
 
 _STARTER = re.compile(r"^(?:import|block|def|net)\b", re.MULTILINE)

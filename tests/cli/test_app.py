@@ -59,6 +59,13 @@ def test_a_defect_of_ours_is_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "raise ZeroDivisionError" in run.err
 
 
+def test_a_shell_completes_what_would_be_refused() -> None:
+    """An option of one value twice: nothing is said while somebody is still at it."""
+    line = "cnndsl summary net.cnn --net A --net B --roo"
+    run = cnndsl(_CNNDSL_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD="7")
+    assert (run.code, run.out, run.err) == (0, "plain,--root\n", "")
+
+
 def test_an_interrupt_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

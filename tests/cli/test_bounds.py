@@ -147,6 +147,16 @@ def test_output_through_a_link_that_leads_nowhere(file: str, tmp_path: Path) -> 
     assert run == Run(2, "", f"error: cannot write {link}: no such folder\n")
 
 
+def test_output_through_links_that_lead_to_each_other(file: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.pt2", tmp_path / "other.pt2"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    told = f"error: cannot write {one}: it is a link that leads back to itself\n"
+    for more in ((), ("--force",)):
+        run = cnndsl("export", "pt2", file, "-o", str(one), *more)
+        assert run == Run(2, "", told), "before anything is made"
+
+
 def test_output_onto_a_folder(file: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

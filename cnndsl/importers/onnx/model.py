@@ -87,7 +87,7 @@ def read_model(data: bytes, limits: Limits, folder: Folder = None) -> tuple[Mode
     if len(graph.node) > limits.nodes:
         raise ImportProblem(f"more than {limits.nodes:,} nodes")
     _check_strings(proto)
-    constants = _constants(graph, folder, PROTOBUF_BYTES - len(data))
+    constants = _constants(graph)
     inputs = tuple(_port(value) for value in graph.input if value.name not in constants)
     outputs = tuple(value.name for value in graph.output)
     _check_ends(inputs, outputs)
@@ -95,6 +95,7 @@ def read_model(data: bytes, limits: Limits, folder: Folder = None) -> tuple[Mode
     _check_order(operations, {*constants, *(port.name for port in inputs)}, outputs)
     readers = _readers(operations, outputs)
     constants = {name: tensor for name, tensor in constants.items() if name in readers}
+    _open(constants, folder, PROTOBUF_BYTES - len(data))
     _strip(proto, operations, {*constants, *(port.name for port in inputs)})
     return Model(graph.name, opset, operations, constants, inputs, outputs, readers), proto
 
@@ -170,8 +171,8 @@ def _keep(messages: Any, wanted: Callable[[Any], bool]) -> None:
 # --- values -------------------------------------------------------------------------------------
 
 
-def _constants(graph: Any, folder: Folder, room: int) -> dict[str, Any]:
-    """The weights by name. ``room``: bytes that other files may add to the model."""
+def _constants(graph: Any) -> dict[str, Any]:
+    """The weights by name; nothing is opened."""
     if graph.sparse_initializer:
         raise ImportProblem("it has sparse weights, which are not supported")
     constants: dict[str, Any] = {}
@@ -179,19 +180,26 @@ def _constants(graph: Any, folder: Folder, room: int) -> dict[str, Any]:
     for tensor in graph.initializer:
         if not tensor.name or tensor.name in constants:
             raise ImportProblem(f"two of its weights are called {tensor.name!r}")
-        count = _count(tensor)
-        total += count
+        total += _count(tensor)
         if total > ELEMENTS:
             raise ImportProblem(f"its weights have more than {ELEMENTS:,} numbers")
-        if folder is not None and is_outside(tensor):
-            size = count * _width(tensor)
-            room -= size
-            if room < 0:
-                raise ImportProblem(f"more than {PROTOBUF_BYTES:,} bytes with its other files")
-            read_outside(tensor, size, folder)
-        _check_inside(tensor)
         constants[tensor.name] = tensor
     return constants
+
+
+def _open(constants: Mapping[str, Any], folder: Folder, room: int) -> None:
+    """Reads what is kept in other files. ``room``: bytes that these may add to the model."""
+    outside = [tensor for tensor in constants.values() if is_outside(tensor)]
+    if folder is None:
+        for tensor in outside:
+            _check_inside(tensor)
+        return
+    sizes = [_count(tensor) * _width(tensor) for tensor in outside]
+    if sum(sizes) > room:
+        raise ImportProblem(f"more than {PROTOBUF_BYTES:,} bytes with its other files")
+    digests: dict[str, str] = {}
+    for tensor, size in zip(outside, sizes, strict=True):
+        read_outside(tensor, size, folder, digests)
 
 
 def _count(tensor: Any) -> int:

@@ -48,12 +48,12 @@ def hint_of(op: Operation) -> str:
     return own if deeper or not (_says(found, op) or (found and keyed)) else found
 
 
-def factor_name(op: Operation, constants: Container[str]) -> str | None:
-    """The name of the weight in a product, which a learned factor has for a path; None where it
-    is no product of a weight, or the name says little."""
+def weight_name(op: Operation, constants: Container[str]) -> str | None:
+    """The name of the weight in a product or a sum, which a learned factor has for a path; None
+    where there is none, or the name says little."""
     name = next((name for name in op.inputs if name in constants), "").rstrip(_ENDS)
     says = name and (name == op.name or _says(name, op))  # even `9`, if the node is called so too
-    return name if op.kind == "Mul" and says else None
+    return name if says else None
 
 
 def _shared(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:

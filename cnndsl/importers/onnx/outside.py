@@ -6,6 +6,7 @@ gets nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -21,8 +22,13 @@ def is_outside(tensor: Any) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data)
 
 
-def read_outside(tensor: Any, size: int, folder: str | os.PathLike[str]) -> None:
-    """Puts the ``size`` bytes of a tensor into it, from a file in ``folder``; ImportProblem."""
+def read_outside(
+    tensor: Any, size: int, folder: str | os.PathLike[str], digests: dict[str, str]
+) -> None:
+    """Puts the ``size`` bytes of a tensor into it, from a file in ``folder``; ImportProblem.
+
+    ``digests``: of the files that were summed up before, which many tensors may name.
+    """
     from onnx import TensorProto, checker
     from onnx.external_data_helper import load_external_data_for_tensor
 
@@ -38,14 +44,34 @@ def read_outside(tensor: Any, size: int, folder: str | os.PathLike[str]) -> None
         tensor.external_data.add(key="length", value=length)
     try:
         load_external_data_for_tensor(tensor, os.fspath(folder))
+        if "checksum" in told:  # after onnx has seen that the file may be opened
+            _check_sum(told["checksum"], folder, told["location"], digests)
     # Of the last kind is what C++ says of a name that is too long.
     except (checker.ValidationError, ValueError, OSError, RuntimeError) as problem:
         location = told.get("location", "")
         there = os.path.exists(os.path.join(folder, location))
         why = problem if there else f"{location!r} is not there"
         raise ImportProblem(f"{where}, which is not read: {why}") from None
+    # onnx before 1.23 leaves them, and the runtime would look for the file again.
     tensor.ClearField("external_data")
     tensor.data_location = TensorProto.DEFAULT
+
+
+def _check_sum(
+    told: str, folder: str | os.PathLike[str], location: str, digests: dict[str, str]
+) -> None:
+    """ValueError unless the SHA-1 of the whole file, as onnx.proto defines it, is what is told."""
+    path = os.path.realpath(os.path.join(folder, location))
+    if path not in digests:
+        with open(path, "rb") as file:
+            digests[path] = hashlib.file_digest(file, _sha1).hexdigest()
+    if told.lower() != digests[path]:
+        raise ValueError(f"the SHA-1 of {location!r} is not its checksum in the model")
+
+
+def _sha1() -> Any:
+    """It finds damage, as the format has it, and proves nothing of who wrote the file."""
+    return hashlib.sha1(usedforsecurity=False)
 
 
 def _is_text(value: Any) -> bool:

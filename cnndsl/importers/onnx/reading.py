@@ -12,8 +12,8 @@ from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx import views
 from cnndsl.importers.onnx.attributes import problem
 from cnndsl.importers.onnx.model import Model, Operation, array, short
-from cnndsl.importers.onnx.names import factor_name, hint_of
-from cnndsl.importers.onnx.network import Network, Step, Weights
+from cnndsl.importers.onnx.names import hint_of, weight_name
+from cnndsl.importers.onnx.network import Network, Weights
 from cnndsl.importers.onnx.views import NoView, View
 from cnndsl.limits import Limits
 from cnndsl.ops.base import Op
@@ -156,7 +156,7 @@ class Reading:
     def scaled(self, op: Operation, place: int, scale: Any, shift: Any) -> Wire:
         """An input times a factor plus a number; nothing is emitted yet."""
         wire, readers = self.wire(op, place), self.model.readers[op.inputs[place]]
-        named = self._is_learned(op, wire, scale)
+        named = op.kind == "Mul" and self._is_learned(op, wire, scale)
         alone = readers == 1 and is_all(scale, 1.0)
         if (named and not wire.plain) or (wire.learned is not None and not alone):
             wire = self.settled(op, place)  # a factor with a name is a layer, one for all readers
@@ -164,22 +164,28 @@ class Reading:
         factor = wire.scale * scale
         if numpy.size(factor) == 1 and abs(factor - 1) < _ROUNDING:
             factor = 1.0
-        learned = op if named else self._with_shift(wire, op)
+        learned = self._with_shift(wire, op, shift)
+        if named:  # its weight stands where others have theirs
+            learned = replace(op, inputs=(op.inputs[place], op.inputs[1 - place]))
         shift = wire.shift * scale + shift
         return replace(wire, scale=factor, shift=shift, own=own, learned=learned)
 
-    def _is_learned(self, op: Operation, wire: Wire, scale: Any) -> bool:
-        """Whether it is a product with one weight per channel that has a name."""
-        if factor_name(op, self.model.constants) is None:
+    def _is_learned(self, op: Operation, wire: Wire, value: Any) -> bool:
+        """Whether the constant is one weight per channel that has a name."""
+        if weight_name(op, self.model.constants) is None:
             return False
+        # Of one channel, `per_channel` makes one number of either: a weight has axes even then,
+        # a number that the program was written with has none.
         shapes = [x.value.shape for x in map(self.value, op.inputs) if isinstance(x, Constant)]
-        return numpy.size(scale) > 1 or (shapes != [()] and self.channels(wire.step) == 1)
+        return numpy.size(value) > 1 or (shapes != [()] and self.channels(wire.step) == 1)
 
-    def _with_shift(self, wire: Wire, op: Operation) -> Operation | None:
+    def _with_shift(self, wire: Wire, op: Operation, shift: Any) -> Operation | None:
         """A product with the sum behind it, whose weights may have a common name."""
         product = wire.learned
         if product is None or op.kind != "Add":
             return None
+        if is_all(shift, 0.0) and not self._is_learned(op, wire, shift):
+            return product  # a number that adds nothing
         weights = [x for x in (*product.inputs, *op.inputs) if x in self.model.constants]
         return replace(product, inputs=(op.outputs[0], *weights))
 
@@ -278,18 +284,15 @@ class Reading:
             producer.weights["bias"] = _float(numpy.broadcast_to(before + shift, (channels,)))
             producer.op = producer.op.replace(bias=True)
             return Wire(wire.step, wire.view)
-        layer, weights = _factors(scale, shift, channels, wire.learned is not None)
-        place = self.network.add(layer, [wire.step], wire.learned or op, weights)
-        if wire.learned is not None:
-            self._name(self.network.steps[place], wire.learned)
+        layer, weights = _factors(scale, shift, channels, wire.learned)
+        hint = None if wire.learned is None else self._hint(weights, wire.learned)
+        place = self.network.add(layer, [wire.step], wire.learned or op, weights, hint)
         return Wire(place, wire.view)
 
-    def _name(self, step: Step, learned: Operation) -> None:
-        if "" not in step.weights:
-            step.hint = hint_of(learned)
-            return
-        step.hint = factor_name(learned, self.model.constants) or ""
-        step.direct = learned.inputs[1] in self.model.constants  # where others have theirs
+    def _hint(self, weights: Weights, learned: Operation) -> str:
+        """Where a product lives: a bare weight's own name, else what the names have in common."""
+        bare = weight_name(learned, self.model.constants) if "" in weights else None
+        return bare or hint_of(learned)
 
     def channels(self, step: int) -> int:
         """Channels or features of a step's value."""
@@ -328,9 +331,15 @@ def _float(value: Any) -> Any:
     return numpy.asarray(value, numpy.float32)
 
 
-def _factors(scale: Any, shift: Any, channels: int, learned: bool) -> tuple[Op, Weights]:
-    """A layer that multiplies and adds: a norm of what has mean 0 and variance 1."""
-    if is_all(shift, 0.0):
+def _factors(
+    scale: Any, shift: Any, channels: int, learned: Operation | None
+) -> tuple[Op, Weights]:
+    """A layer that multiplies and adds: a norm of what has mean 0 and variance 1.
+
+    ``learned``: the product that it is by name; behind its own weight stand those of sums, which
+    are kept even where they add 0, as they do before training.
+    """
+    if is_all(shift, 0.0) and (learned is None or len(learned.inputs) == 2):
         by = None if learned else _short(scale)
         if by is not None:
             return Scale(by=by), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +14,15 @@ import cnndsl
 from cnndsl.cli import import_files, import_onnx
 from cnndsl.importers.base import ImportProblem
 from cnndsl.importers.onnx import model as reading
-from cnndsl.importers.onnx import read_onnx
+from cnndsl.importers.onnx import outside, read_onnx
 from cnndsl.importers.onnx.model import array, read_model
 from cnndsl.limits import DEFAULT_LIMITS
 from tests.cli.runner import cnndsl as run
 from tests.importers.onnx.models import Sketch, exported
 
 NO_UTF8 = "not UTF-8"
+DATA = bytes(range(250)) * 2
+SHA1 = hashlib.sha1(DATA).hexdigest()
 TEXT = "net Tiny: [3, H, W] = a: conv(4, 3) -> bn -> relu -> gap -> flatten -> fc: linear(2)"
 
 
@@ -164,6 +167,29 @@ def test_files_that_cannot_be_read(
         read_model(data, DEFAULT_LIMITS, tmp_path)
 
 
+def test_without_a_folder_no_file_is_opened(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by the runtime, which would look for it where the command was given."""
+    monkeypatch.chdir(model.parent)
+    Path("data").write_bytes(DATA)
+    with pytest.raises(ImportProblem, match="which is not opened"):
+        read_model(_parted(model, {"location": "data"}).SerializeToString(), DEFAULT_LIMITS)
+
+
+def test_what_was_read_is_no_longer_in_another_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With onnx before 1.23 too, which fills in the bytes and leaves it at that."""
+
+    def fill(tensor: Any, folder: str) -> None:
+        tensor.raw_data = (Path(folder) / "data").read_bytes()[:432]
+
+    monkeypatch.setattr("onnx.external_data_helper.load_external_data_for_tensor", fill)
+    (tmp_path / "data").write_bytes(DATA)
+    proto = _parted(model, {"location": "data"})
+    _, kept = read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
+    assert not any(map(outside.is_outside, kept.graph.initializer))
+
+
 LIES = {
     "outside": {"location": "../secret"},
     "absolute": {"location": "/etc/passwd"},
@@ -184,6 +210,8 @@ LIES = {
     "no length": {"location": "data", "length": "x"},
     "a key that nobody knows": {"location": "data", "basepath": "/"},
     "a key twice": {"location": "data", "location ": "data"},
+    "another checksum": {"location": "data", "checksum": "0" * 40},
+    "no checksum": {"location": "data", "checksum": ""},
 }
 
 
@@ -206,16 +234,35 @@ def test_other_files_are_not_opened(lie: str, model: Path, tmp_path: Path) -> No
     assert found.err.count("\n") == 1 and not (inside / "x.cnn").exists()
 
 
-@pytest.mark.parametrize("told", [{}, {"offset": "8"}, {"length": "432", "checksum": "0"}])
+@pytest.mark.parametrize("told", [{}, {"offset": "8"}, {"length": "432", "checksum": SHA1}])
 def test_of_a_longer_file_the_tensors_part_is_read(
     told: dict[str, str], model: Path, tmp_path: Path
 ) -> None:
     proto = _parted(model, {"location": "data", **told})
-    (tmp_path / "data").write_bytes(bytes(range(250)) * 2)
+    (tmp_path / "data").write_bytes(DATA)
     found, _ = read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
     start = int(told.get("offset", 0))
     tensor = found.constants[proto.graph.initializer[0].name]
-    assert array(tensor).tobytes() == (bytes(range(250)) * 2)[start : start + 432]
+    assert array(tensor).tobytes() == DATA[start : start + 432]
+
+
+def test_a_file_of_another_checksum_is_named_and_summed_up_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = [hashlib.sha1(), hashlib.sha1()]
+    monkeypatch.setattr(outside, "_sha1", sums.pop)
+    proto = _parted(model, {"location": "data", "checksum": SHA1.upper()})
+    second = proto.graph.initializer[1]
+    second.ClearField("raw_data")
+    second.data_location = proto.graph.initializer[0].data_location
+    second.external_data.add(key="location", value="./data")
+    second.external_data.add(key="checksum", value=SHA1)
+    (tmp_path / "data").write_bytes(DATA)
+    read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
+    assert len(sums) == 1
+    (tmp_path / "data").write_bytes(DATA[:-1] + b"x")
+    with pytest.raises(ImportProblem, match="the SHA-1 of 'data' is not its checksum"):
+        read_model(proto.SerializeToString(), DEFAULT_LIMITS, tmp_path)
 
 
 def test_other_files_count_as_bytes_of_the_model(

@@ -108,6 +108,33 @@ def test_a_product_and_a_sum_are_called_as_both_their_weights(
     assert [(n.path, n.op.name) for n in written.graph if n.inputs] == [(path, "bn")]
 
 
+@pytest.mark.parametrize(
+    ("shift", "path", "kind"), [("a.beta", "a", "bn"), ("onnx::Add_3", "gamma", "scale")]
+)
+def test_a_sum_keeps_its_name_even_where_it_adds_0(shift: str, path: str, kind: str) -> None:
+    s = Sketch()
+    x = s.node("Mul", "x", s.tensor(s.weights(4, 1, 1), "a.gamma"))
+    x = s.node("Add", x, s.tensor(numpy.zeros((4, 1, 1)), shift))
+    written = import_onnx(s.bytes(x))
+    assert [(n.path, n.op.name) for n in written.graph if n.inputs] == [(path, kind)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("shift", "path"), [(None, "gamma"), (0.0, "a"), (0.5, "a")])
+def test_products_and_sums_of_the_same_weights_are_one_layer(
+    shift: float | None, path: str, first: bool
+) -> None:
+    s = Sketch()
+    factor, x = s.tensor(s.weights(4, 1, 1), "a.gamma"), "x"
+    term = s.tensor(numpy.full((4, 1, 1), shift or 0.0), "a.beta")
+    for again in (False, True):
+        x = s.node("Relu", x) if again else x
+        x = s.node("Mul", *((factor, x) if first else (x, factor)))
+        x = x if shift is None else s.node("Add", *((term, x) if first else (x, term)))
+    written = import_onnx(s.bytes(x))
+    assert [n.path for n in written.graph if n.inputs][::2] == [path, path]
+
+
 def test_a_product_that_others_read_is_a_layer_of_its_own() -> None:
     s = Sketch()
     x = s.node("Mul", "x", s.tensor(s.weights(4, 1, 1), "a.gamma"))
