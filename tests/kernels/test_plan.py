@@ -89,12 +89,6 @@ def plan_of(file: str, net: str, batch: int) -> Plan:
 
 
 QUICK = ("alexnet", "densenet", "googlenet", "resnet", "shufflenet_v2")
-EXCESS = {
-    # Made for 32 pixels, here at 224: boxes of pixels hang over the edges of its maps, so that
-    # more kernels with tiles of rows are faster.
-    ("WRN_28_10", 1): 1.14,
-}  # fmt: skip
-"""How many times the bytes of the roofline some plans move at most, where it is more than 1.1."""
 ALL = sorted(path.stem for path in EXAMPLES.glob("*.cnn"))
 
 
@@ -113,7 +107,7 @@ def every_net_has_a_plan(file: str, nets: Sequence[str] | None = None) -> None:
             assert views == set(found.buffers.views)
             assert 0 < found.seconds < math.inf
             share = found.bytes / roofline_bytes(flow, batch)
-            assert 0.9 <= share <= EXCESS.get((name, batch), 1.1), (name, batch, share)
+            assert 0.9 <= share <= 1.1, (name, batch, share)
 
 
 @pytest.mark.parametrize("file", QUICK)
@@ -171,6 +165,22 @@ def test_what_is_wrong_is_never_chosen() -> None:
     (second,) = Chooser(H100, wrong).pieces(problem)
     assert second.way != best.way
     assert best.seconds(H100) <= second.seconds(H100) < math.inf
+
+
+@pytest.mark.parametrize(("channels", "kernels"), [(320, 1), (640, 2)])
+def test_more_kernels_must_promise_more(channels: int, kernels: int) -> None:
+    """Guessed, two that are a hundredth faster than one are not worth it; a quarter faster they
+    are. What was measured counts as it is."""
+    size = 112 if channels == 320 else 56
+    text = f"[{channels}, {size}, {size}] = bn -> relu -> conv({channels}, 3) -> relu"
+    problem = problem_of(text, 1, torch.bfloat16)
+    assert len(Chooser(H100).pieces(problem)) == kernels
+
+    def measured(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+        """Any part takes 0.49 of what the whole takes."""
+        return dict.fromkeys(ways, 1e-3 if len(problem.links) == 4 else 0.49e-3)
+
+    assert len(Chooser(H100, measured).pieces(problem)) == 2
 
 
 def test_a_vendor_copies_into_slices() -> None:

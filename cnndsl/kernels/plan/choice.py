@@ -21,6 +21,9 @@ Measured = Callable[[Problem, Sequence[Way]], dict[Way, float]]
 
 Known = Callable[[str], Mapping[str, float]]
 """Seconds of steps that were timed as one, by the name of the steps and that of the variant."""
+GAIN = 0.95
+"""What needs more launches must promise this share of the time or less: the model is a guess, and
+a measurement is never quite the same twice."""
 CLOSE, MANY = 1.25, 8
 """Within this factor of the best, two ways may change places when the steps around them run."""
 
@@ -126,6 +129,8 @@ class Chooser:
             )
             best.append(min(found, key=lambda end: end[0], default=(float("inf"), ())))
         seconds, pieces = best[-1]
+        if whole is not None and _all_guessed((whole, *pieces)):
+            pieces = pieces if seconds <= GAIN * whole.seconds(self.device) else (whole,)
         return pieces if seconds < float("inf") else self.plain(problem, ends)
 
     def _least(self, problem: Problem, kernels: int) -> float:
@@ -184,6 +189,10 @@ class Chooser:
         cut, way = segment(problem, 0, len(problem.links)), Way(ATEN)
         option = Option(way, cost_of(way, problem, self.device))
         return (Piece(cut, option, copies(problem, way.copies(ends.places), self.device)),)
+
+
+def _all_guessed(pieces: Sequence[Piece]) -> bool:
+    return all(piece.option.measured is None for piece in pieces)
 
 
 def copies(problem: Problem, count: int, device: Device) -> Cost:

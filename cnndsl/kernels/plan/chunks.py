@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cnndsl.graph.cost import shape
-from cnndsl.kernels.plan.choice import Piece
+from cnndsl.kernels.plan.choice import GAIN, Piece
 from cnndsl.kernels.plan.network import Planned, Region, Variant
 from cnndsl.kernels.plan.outlook import Outlook
 from cnndsl.kernels.plan.storage import Storage, peak
@@ -25,10 +25,6 @@ MOST_CUTS = 12
 """A region reaches over so many narrow places at most."""
 ROOM = 0.5
 """The share of L2 that a region may fill: the rest is for what streams through."""
-GAIN = 0.95
-"""A region in chunks must promise this share of the time or less: the model is a guess, and a
-measurement is never quite the same twice."""
-
 TRIED = 2
 """Variants of each size of chunk that are measured."""
 

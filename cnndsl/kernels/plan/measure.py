@@ -18,8 +18,8 @@ from torch import Tensor
 
 from cnndsl.graph.cost import shape
 from cnndsl.kernels.base import Kernel, Operands, laid, run
-from cnndsl.kernels.plan.choice import Chooser, Option
-from cnndsl.kernels.plan.chunks import GAIN, Search, regions
+from cnndsl.kernels.plan.choice import GAIN, Chooser, Option
+from cnndsl.kernels.plan.chunks import Search, regions
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.device import Device
 from cnndsl.kernels.plan.launches import recorded
