@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnndsl.engines.apply import Function, entering
+from cnndsl.engines.apply import Function
 from cnndsl.engines.base import EngineError, Job
 from cnndsl.engines.derived import derived
 from cnndsl.kernels.base import Kernel, Operands, run
@@ -66,9 +66,9 @@ class Launches:
         return self.results()
 
     def fill(self, inputs: Sequence[Tensor]) -> None:
-        """Copies the inputs to where the kernels read them."""
+        """Copies the inputs to where the kernels read them, and as they want them, in one pass."""
         for step, x in zip(self.plan.flow.inputs, inputs, strict=True):
-            self.value(step).copy_(entering(x, self.plan.dtype))
+            self.value(step).copy_(x)
 
     def hold(self, step: Step, x: Tensor) -> None:
         """As if the step had given this."""
