@@ -18,12 +18,13 @@ import torch
 import cnndsl
 from benchmarks.gpu_rows import KINDS, OK, STATUS, Table
 from benchmarks.networks import FILES, ROOT
+from cnndsl.engines.timing import in_rounds
 from cnndsl.kernels.base import Kernel
 from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.device import Device, present
 from cnndsl.kernels.plan.launches import recorded
-from cnndsl.kernels.plan.measure import drawn, error_of, interleaved, promising, runs
+from cnndsl.kernels.plan.measure import drawn, error_of, promising, replayed, runs
 from cnndsl.kernels.plan.planner import problems, rewritten
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.table import FRAMED, KERNELS, taking
@@ -127,7 +128,7 @@ def roofs(task: Mapping[str, Any], said: Said) -> None:
 
 def _best(run: Callable[[], object], rounds: int = 10) -> float:
     """Seconds."""
-    return min(interleaved({"": recorded(run)}, rounds)[""])
+    return min(in_rounds({"": recorded(run)}, rounds, replayed)[""])
 
 
 def _copy() -> float:
@@ -212,7 +213,7 @@ def _race(problem: Problem, chooser: Chooser, row: Callable[..., None], count: i
         except Exception as reason:
             row(way=str(way), status=_words(reason))
     least = bound(problem, device)
-    for way, times in interleaved(graphs, ROUNDS).items():
+    for way, times in in_rounds(graphs, ROUNDS, replayed).items():
         seconds = statistics.median(times) / len(sets)
         row(
             way=str(way), ours=way.ours, us=f"{1e6 * seconds:.2f}", least_us=f"{1e6 * least:.2f}",

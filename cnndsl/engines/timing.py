@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, TypeVar
 
 Name = TypeVar("Name")
+Run = TypeVar("Run")
 
 REST = 0.02
 """Seconds between two runs. Threads of a library that has just run go on looking for work for some
@@ -32,13 +33,20 @@ def interleaved(
     fastest of them counts; of a run that takes more than ``LONG``, the first. A first round warms
     up and does not count.
     """
+    return in_rounds(runs, rounds, lambda run: _steady(run, best_of), patience)
+
+
+def in_rounds(
+    runs: Mapping[Name, Run], rounds: int, seconds: Callable[[Run], float], patience: float = inf
+) -> dict[Name, list[float]]:
+    """As ``interleaved``, where ``seconds`` runs one and says how long that took."""
     times: dict[Name, list[float]] = {name: [] for name in runs}
     begun = time.perf_counter()
     for number in range(rounds + 1):
         if time.perf_counter() - begun > patience:
             break
         for name, run in runs.items():
-            found = _steady(run, best_of)
+            found = seconds(run)
             if number:
                 times[name].append(found)
     return times

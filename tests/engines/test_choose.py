@@ -144,6 +144,18 @@ class _Coarse(Engine):
         return run
 
 
+def test_rounds_are_interleaved() -> None:
+    asked: list[str] = []
+
+    def seconds(name: str) -> float:
+        asked.append(name)
+        return float(len(asked))
+
+    found = timing.in_rounds({"a": "a", "b": "b"}, 2, seconds)
+    assert asked == ["a", "b"] * 3
+    assert found == {"a": [3.0, 5.0], "b": [4.0, 6.0]}  # the first round warms up
+
+
 @pytest.mark.parametrize(("times", "chosen"), [(1.15, True), (1.23, False), (0.5, True)])
 def test_what_is_less_exact_than_pytorch_is_not_chosen(
     times: float, chosen: bool, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,6 @@ from cnndsl.kernels.plan.measure import (
     Tuner,
     drawn,
     error_of,
-    interleaved,
     promising,
 )
 from cnndsl.kernels.plan.store import Store, key, sources
@@ -121,18 +120,6 @@ def test_a_changed_launch_was_not_measured(tmp_path: Path, monkeypatch: pytest.M
 
 
 # --- measuring, as far as it needs no GPU ---------------------------------------------------------
-
-
-def test_rounds_are_interleaved() -> None:
-    asked: list[str] = []
-
-    def seconds(name: str) -> float:
-        asked.append(name)
-        return float(len(asked))
-
-    found = interleaved({"a": "a", "b": "b"}, 2, seconds)  # type: ignore[dict-item,arg-type]
-    assert asked == ["a", "b"] * 3
-    assert found == {"a": [3.0, 5.0], "b": [4.0, 6.0]}  # the first round warms up
 
 
 def test_only_what_may_win_is_timed() -> None:

@@ -11,11 +11,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from cnndsl.engines.timing import in_rounds
 from cnndsl.graph.cost import shape
 from cnndsl.kernels.base import Kernel, Operands, laid, run
 from cnndsl.kernels.plan.choice import GAIN, Chooser, Option
@@ -32,8 +33,6 @@ from cnndsl.kernels.plan.vendor import Vendor
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.reference import backward_error, reference
 from cnndsl.passes.flow import Flow
-
-Name = TypeVar("Name")
 
 UNITS = 8.0
 """The largest backward error of a kernel, in units of float32 rounding behind half an ulp."""
@@ -120,21 +119,6 @@ def replayed(graph: torch.cuda.CUDAGraph) -> float:
     end.record()
     end.synchronize()
     return float(start.elapsed_time(end)) / 1e3
-
-
-def interleaved(
-    graphs: Mapping[Name, Any],
-    rounds: int,
-    seconds: Callable[[Any], float] = replayed,
-) -> dict[Name, list[float]]:
-    """Seconds of each, one figure a round, in rounds A B C A B C; a first round warms up."""
-    times: dict[Name, list[float]] = {name: [] for name in graphs}
-    for number in range(rounds + 1):
-        for name, graph in graphs.items():
-            found = seconds(graph)
-            if number:
-                times[name].append(found)
-    return times
 
 
 def promising(options: Sequence[Option], device: Device) -> list[Way]:
@@ -249,7 +233,7 @@ class Tuner:
                 raise
             except Exception as reason:
                 self.say(f"           {variant} fails for {steps}: {_first_line(reason)}")
-        for variant, seconds in interleaved(graphs, ROUNDS, self.seconds).items():
+        for variant, seconds in in_rounds(graphs, ROUNDS, self.seconds).items():
             found[variant] = statistics.median(seconds) / count
         return found
 
@@ -265,7 +249,7 @@ class Tuner:
         count = min(SETS, 1 + 2 * self.device.l2 // max(problem.bytes, 1))
         sets = [drawn(problem, seed, self.on) for seed in range(count)]
         graphs = dict(self._graphs(right, problem, sets))
-        for way, seconds in interleaved(graphs, ROUNDS, self.seconds).items():
+        for way, seconds in in_rounds(graphs, ROUNDS, self.seconds).items():
             found[way] = statistics.median(seconds) / count
         return found
 
