@@ -1,7 +1,8 @@
 """An image in a frame of zeros, as wide as a first convolution pads it, of a few channels more.
 
 What a filter sees of a row of it is one run of numbers, and no load needs a mask. An image that
-is copied in from outside can be copied to within such a frame at no cost (``Kernel.frame``).
+comes from outside is copied to where kernels read it anyway: then to within its frame
+(``Kernel.frame``).
 """
 
 from __future__ import annotations

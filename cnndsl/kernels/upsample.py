@@ -79,8 +79,9 @@ class Enlarge(Kernel):
     def refuses(self, problem: Problem, capability: int) -> str | None:
         if not isinstance(problem.links[0].op, Upsample):
             return "it does not begin with an upsampling"
-        if max(problem.links[0].op.scale) > LARGEST:
-            return f"its factor is larger than {LARGEST}"
+        op = problem.links[0].op
+        if op.mode == "nearest" and max(op.scale) > LARGEST:
+            return f"it repeats more than {LARGEST} times"
         epilogue = Epilogue.of(problem, 1)
         return epilogue if isinstance(epilogue, str) else None
 

@@ -18,7 +18,7 @@ from cnndsl.kernels.plan.network import Plan
 from cnndsl.kernels.plan.planner import problems
 from cnndsl.kernels.plan.report import text, to_json
 from cnndsl.kernels.plan.store import WRONG
-from cnndsl.kernels.plan.vendor import is_view
+from cnndsl.kernels.plan.vendor import ATEN, is_view
 from cnndsl.kernels.problem import Problem
 from cnndsl.kernels.segments import segment, segments
 from cnndsl.kernels.table import taking
@@ -181,6 +181,22 @@ def test_more_kernels_must_promise_more(channels: int, kernels: int) -> None:
         return dict.fromkeys(ways, 1e-3 if len(problem.links) == 4 else 0.49e-3)
 
     assert len(Chooser(H100, measured).pieces(problem)) == 2
+
+
+def test_fewer_launches_need_promise_nothing() -> None:
+    """PyTorch takes any chain, by several launches: two kernels that are faster are two."""
+    problem = problem_of(
+        "[2048, 28, 28] = conv(2048, 3) -> hardswish -> softmax", 64, torch.bfloat16
+    )
+    first, second = Chooser(H100).pieces(problem)
+    assert first.way.ours and second.way.maker.name == "softmax"
+
+
+def test_a_library_computes_narrow_groups_as_memory_allows() -> None:
+    """No tile of a product is one filter wide."""
+    problem = problem_of("[96, 56, 56] = conv(96, 3, groups=96, bias=no)", 64, torch.half)
+    (work,) = cost_of(Way(ATEN), problem, H100).works
+    assert work.units < work.bytes / H100.bandwidth
 
 
 def test_a_vendor_copies_into_slices() -> None:

@@ -249,12 +249,18 @@ def out_of_memory(run: Callable[[], object]) -> object:
     raise torch.OutOfMemoryError("it is full")
 
 
-def test_what_found_no_memory_is_not_wrong(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize("where", ["record", "error_of"])
+def test_what_found_no_memory_is_not_wrong(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     """Alone and together: it was not measured, so the same command tries it again."""
     found, flow = bench(alone_b_wins), flow_from(BLOCK)
     tuner = found.tuner()
     tuner.record = out_of_memory
-    assert tuner.tune(flow, 4, torch.float32)
+    with monkeypatch.context() as context:
+        if where == "error_of":
+            context.setattr(measure, where, lambda way, *_: out_of_memory(lambda: way))
+        assert tuner.tune(flow, 4, torch.float32)
     asked = problems(flow, 4, torch.float32)
     assert all("no memory" in line for line in found.said) and len(found.said) > len(asked)
     assert not any(found.store.known(str(problem)) for problem in asked)

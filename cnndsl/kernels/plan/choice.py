@@ -50,11 +50,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive links of a step, what computes them, and copies into ``copies`` more places."""
+    """Consecutive links of a step, what computes them, and copies into ``copies`` more places.
+
+    ``outside``: as ``Ends`` has it.
+    """
 
     segment: Segment
     option: Option
     copies: Cost = NOTHING
+    outside: bool = False
 
     @property
     def way(self) -> Way:
@@ -129,7 +133,7 @@ class Chooser:
             )
             best.append(min(found, key=lambda end: end[0], default=(float("inf"), ())))
         seconds, pieces = best[-1]
-        if whole is not None and _all_guessed((whole, *pieces)):
+        if whole is not None and _costs_launches(pieces, whole):
             pieces = pieces if seconds <= GAIN * whole.seconds(self.device) else (whole,)
         return pieces if seconds < float("inf") else self.plain(problem, ends)
 
@@ -151,9 +155,10 @@ class Chooser:
         return min(pieces, key=lambda piece: piece.seconds(self.device), default=None)
 
     def _all(self, cut: Segment, ends: Ends) -> list[Piece]:
+        places, outside = ends
         return [
-            Piece(cut, option, copies(cut.problem, option.way.copies(ends.places), self.device))
-            for option in self.options(cut.problem, ends.outside)
+            Piece(cut, option, copies(cut.problem, option.way.copies(places), self.device), outside)
+            for option in self.options(cut.problem, outside)
         ]
 
     # --- beside the cheapest --------------------------------------------------------------------
@@ -191,8 +196,10 @@ class Chooser:
         return (Piece(cut, option, copies(problem, way.copies(ends.places), self.device)),)
 
 
-def _all_guessed(pieces: Sequence[Piece]) -> bool:
-    return all(piece.option.measured is None for piece in pieces)
+def _costs_launches(pieces: Sequence[Piece], whole: Piece) -> bool:
+    """Whether there are more of them than of the whole, and all is guessed."""
+    guessed = all(piece.option.measured is None for piece in (whole, *pieces))
+    return guessed and sum(piece.cost.kernels for piece in pieces) > whole.cost.kernels
 
 
 def copies(problem: Problem, count: int, device: Device) -> Cost:

@@ -160,14 +160,21 @@ def cost_of(way: Way, problem: Problem, device: Device) -> Cost:
 
 
 def _theirs(vendor: Vendor, problem: Problem, device: Device) -> Cost:
-    """Their tiles are not known: assumed are the best of those that such libraries have."""
+    """Their tiles are not known: assumed are the best of those that such libraries have, and for
+    groups too narrow for any, such as those of depthwise convolutions, that memory binds."""
     peak = SHARES[vendor.name] * device.flops[problem.dtype]
-    tiles = [found for config in _THEIRS if (found := Tiles.of(config, problem)) is not None]
+    tiles = filter(None, (Tiles.of(config, problem) for config in _THEIRS))
     products = min(
-        (max(one.flops / (peak * _full(one.blocks, device)), one.bytes / device.l2_bandwidth)
-         for one in tiles),
+        (
+            max(
+                one.flops / (peak * _full(one.blocks, device)),
+                (one.bytes + one.between) / device.l2_bandwidth,
+            )
+            for one in tiles
+            if one.filters >= SMALLEST
+        ),
         default=0.0,
-    )  # fmt: skip
+    )
     return Cost(
         tuple(
             Work(load.bytes, max(load.flops / peak, products if load.flops else 0.0))
@@ -205,7 +212,7 @@ def _ours(
     stays = between <= device.l2  # half of it: the rest is for what streams through
     again = between if stays else 0
     if tiles is not None:
-        units = max(units, tiles.bytes / device.l2_bandwidth)
+        units = max(units, (tiles.bytes + again) / device.l2_bandwidth)
     else:  # a multiprocessor reads its share of what all of them do, however few are at work
         read = kernel.reads(problem, config) + again
         units = max(units, read / (device.l2_bandwidth * full))
@@ -215,11 +222,14 @@ def _ours(
 
 class Tiles(NamedTuple):
     """How a product of matrices is cut: ``bytes``: what tiles read, rows and columns again and
-    again, and parts of sums; ``flops``: with what hangs over the edges."""
+    again; ``flops``: with what hangs over the edges; ``between``: bytes of parts of sums, out and
+    in; ``filters``: of a group."""
 
     blocks: int
     flops: float
     bytes: float
+    between: int
+    filters: int
 
     @staticmethod
     def of(config: Config, problem: Problem) -> Tiles | None:
@@ -238,8 +248,8 @@ class Tiles(NamedTuple):
         deep = problem.macs / (pixels * filters)
         split = dict(config.tiles).get("SPLIT", 1)
         read = count * (rows + columns) * deep * problem.dtype.itemsize
-        read += 2 * stored(pixels * filters, split)
-        return Tiles(count * split, 2 * count * rows * columns * deep, read)
+        between = 2 * stored(pixels * filters, split)
+        return Tiles(count * split, 2 * count * rows * columns * deep, read, between, each)
 
 
 SMALLEST = 16

@@ -122,10 +122,14 @@ def replayed(graph: torch.cuda.CUDAGraph) -> float:
 
 
 def promising(options: Sequence[Option], device: Device) -> list[Way]:
-    """Those worth a measurement, the best guess first."""
+    """Those worth a measurement: the best of each maker, and what is guessed to be close."""
     ranked = sorted(options, key=lambda option: option.seconds(device))
     most = SLACK * ranked[0].seconds(device)
-    return [option.way for option in ranked if option.seconds(device) <= most][:MOST]
+    close = [option.way for option in ranked if option.seconds(device) <= most]
+    firsts: dict[object, Way] = {}
+    for option in ranked:
+        firsts.setdefault(option.way.maker, option.way)
+    return [*dict.fromkeys((*firsts.values(), *close))][:MOST]
 
 
 @dataclass

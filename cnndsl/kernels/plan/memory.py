@@ -67,7 +67,7 @@ def memory(plan: Plan, only: Region | None = None) -> Memory:
     storages = Storages.of(plan.flow, plan.buffers)
     for planned in reversed(plan.steps):
         _hold(planned, storages)
-    frames = dict(_frames(plan, storages))
+    frames = dict(_frames(plan, storages, only))
     in_place = sum(_over_residual(plan, storages, k) for k in range(len(plan.steps)))
     wanted: list[tuple[Storage, int]] = []
     for storage in storages.all:
@@ -119,10 +119,13 @@ def _hold(planned: Planned, storages: Storages) -> None:
             storages.homes[source.id].storage.extend(own.last)
 
 
-def _frames(plan: Plan, storages: Storages) -> Iterator[tuple[int, Frame]]:
+def _frames(
+    plan: Plan, storages: Storages, only: Region | None
+) -> Iterator[tuple[int, Frame]]:
     """Of inputs that a kernel wants in one. Zeros are written once, so its place is not shared."""
-    for planned in plan.steps:
-        if planned.frame is not None:
+    for position, planned in enumerate(plan.steps):
+        here = only is None or only.first <= position < only.last
+        if planned.frame is not None and here:
             source = planned.step.inputs[0]
             storage = storages.homes[source.id].storage
             storage.size = planned.frame.size

@@ -101,7 +101,8 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """What kernels read and write for the whole batch, from L2 or from memory."""
+        """What kernels read and write for the whole batch, from L2 or from memory; without what
+        the launches of one hand on within L2."""
         return sum(
             self.batch // region.chunk * planned.cost.bytes
             for region in self.regions

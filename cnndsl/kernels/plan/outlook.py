@@ -64,7 +64,7 @@ class Outlook:
         x = step.inputs[0]
         read = [slot for link in problem.links for slot in link.slots]
         alone = [*x.users] == [step.id] and step.inputs.count(x) == 1 == read.count(0)
-        return alone and not x.inputs
+        return alone and not x.inputs and read[0] == 0
 
     def variants(self, first: int, last: int, chunk: int) -> list[Variant]:
         """The most promising by what is known of each step on its own, the best first.

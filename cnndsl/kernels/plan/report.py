@@ -44,7 +44,7 @@ def rows(plan: Plan, chooser: Chooser) -> Iterator[Row]:
 def _rivals(piece: Piece, chooser: Chooser) -> tuple[Option, ...]:
     """The best of each other maker."""
     found: dict[str, Option] = {}
-    options = chooser.options(piece.segment.problem, piece.frame is not None)
+    options = chooser.options(piece.segment.problem, piece.outside)
     for option in sorted(options, key=lambda option: option.seconds(chooser.device)):
         if option.way.maker is not piece.way.maker:
             found.setdefault(option.way.maker.name, option)

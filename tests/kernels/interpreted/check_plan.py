@@ -94,6 +94,7 @@ def framed_only(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
         ("[3, 9, 8] = (id | conv(5, 3)) -> conv(4, 1)", False),
         ("[3, 9, 8] = (conv(5, 3) | conv(5, 5)) -> conv(4, 1)", False),
         ("[3, 9, 8] = conv(3, 1) -> conv(8, 3) -> relu", False),
+        ("[3, 9, 8] = bn -> relu -> conv(8, 3) -> relu -> conv(4, 1)", False),
     ],
 )
 def test_an_image_is_copied_into_its_frame(text: str, framed: bool) -> None:

@@ -50,6 +50,7 @@ def test_it_repeats_what_pytorch_repeats(factor: int) -> None:
 def test_what_it_does_not_take() -> None:
     for text in (f"[1, 2, 2] = upsample({LARGEST + 1})", "[1, 2, 2] = relu -> upsample(2)"):
         assert KERNEL.refuses(problem_of(text), 80)
+    check(KERNEL, problem(f"[1, 2, 3] = upsample({LARGEST + 1}, mode=bilinear)"), ONE)
 
 
 def drawn_text(rng: random.Random) -> str:
