@@ -15,8 +15,8 @@ from cnndsl.kernels.plan.choice import Chooser, Ends
 from cnndsl.kernels.plan.cost import Way, cost_of
 from cnndsl.kernels.plan.device import DEVICES, device_of, present
 from cnndsl.kernels.plan.network import Plan
-from cnndsl.kernels.plan.planner import problems
-from cnndsl.kernels.plan.report import text, to_json
+from cnndsl.kernels.plan.planner import plan, problems
+from cnndsl.kernels.plan.report import rows, text, to_json
 from cnndsl.kernels.plan.store import WRONG
 from cnndsl.kernels.plan.vendor import ATEN, is_view
 from cnndsl.kernels.problem import Problem
@@ -181,6 +181,20 @@ def test_more_kernels_must_promise_more(channels: int, kernels: int) -> None:
         return dict.fromkeys(ways, 1e-3 if len(problem.links) == 4 else 0.49e-3)
 
     assert len(Chooser(H100, measured).pieces(problem)) == 2
+
+
+def test_a_frame_that_did_not_win_is_told_of() -> None:
+    def slow(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
+        """The framed one is second."""
+        return {
+            way: 2e-4 if way.frame(problem) else 1e-4 if way.maker is ATEN else 3e-4
+            for way in ways
+        }
+
+    flow, chooser = flow_from("[3, 32, 32] = conv(16, 3, stride=2) -> relu"), Chooser(H100, slow)
+    (row,) = rows(plan(flow, 8, torch.half, chooser), chooser)
+    assert row.piece.way.maker is ATEN
+    assert row.rivals[0].way.maker.name == "framed_stem"
 
 
 def test_fewer_launches_need_promise_nothing() -> None:

@@ -18,6 +18,7 @@ from cnndsl.kernels.plan.choice import Chooser
 from cnndsl.kernels.plan.chunks import Search
 from cnndsl.kernels.plan.cost import Way
 from cnndsl.kernels.plan.launches import Launches
+from cnndsl.kernels.plan.memory import memory
 from cnndsl.kernels.plan.network import Plan, Region
 from cnndsl.kernels.plan.outlook import Outlook
 from cnndsl.kernels.plan.store import WRONG
@@ -110,6 +111,7 @@ def test_an_image_is_copied_into_its_frame(text: str, framed: bool) -> None:
     job = Job(flow, parameters, (tuple(x.shape),), torch.half)
     launches = Launches(found, derived(job), "cpu")
     assert len(launches.memory.frames) == framed
+    assert not memory(found, Region(1, len(found.steps), BATCH, 0.0)).frames  # of what is behind
     standard = Standard(replace(job, flow=plain), [[x], [x.flip(0)]])
     assert standard.is_met_by(launches) and standard.is_met_by(launches)
     trial = Trial(outlook, 0, len(outlook.steps), "cpu")
