@@ -29,7 +29,7 @@ from torch import Tensor
 
 import cnndsl
 from benchmarks.networks import FILES, RESULTS, ROOT
-from cnndsl.engines.accuracy import error, samples
+from cnndsl.engines.accuracy import errors, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
@@ -75,7 +75,7 @@ class Runs:
             with torch.inference_mode():
                 runner(x)
                 self.built[name] = time.perf_counter() - started
-                found = [error(runner(given)[0], exact) for given, exact in cases]
+                found = [e for given, exact in cases for e in errors(runner(given)[0], exact)]
         except (EngineError, RuntimeError) as problem:
             self.refused[name] = str(problem).splitlines()[0]
             return

@@ -97,9 +97,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "-o", "--output", type=Path, default=RESULTS / "training.csv"
-    )
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "training.csv")
     options = parser.parse_args()
     rows = []
     for name in options.nets:

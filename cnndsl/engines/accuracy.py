@@ -35,18 +35,17 @@ class Standard:
         ]
 
     def is_met_by(self, runner: Runner, slack: float = SLACK) -> bool:
-        """For each result, and its border: whether the error is usually at most ``slack`` times
-        PyTorch's."""
+        """For each result, and its border: whether a sample's error is usually at most ``slack``
+        times PyTorch's."""
         seen = [
             [
-                ratio
+                one
                 for got, (plain, true) in zip(runner(*inputs), results, strict=True)
-                for ratio in _ratios(got, plain, true, slack)
+                for one in _excess(got, plain, true, slack)
             ]
             for inputs, results in self.cases
         ]
-        most = log(slack)
-        return all(fmean(map(log, ratios)) <= most for ratios in zip(*seen, strict=True))
+        return all(fmean(found) <= log(slack) for found in zip(*seen, strict=True))
 
 
 def samples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[list[Tensor]]:
@@ -58,12 +57,16 @@ def samples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[list[
     ]
 
 
-def _ratios(found: Tensor, plain: Tensor, true: Tensor, slack: float) -> Iterator[float]:
-    """Of the two errors, everywhere and on the border; below the floor all are equal."""
+def _excess(found: Tensor, plain: Tensor, true: Tensor, slack: float) -> Iterator[float]:
+    """The logarithm of one error over the other, the mean over samples: everywhere, and on the
+    border. Below the floor all errors are equal."""
     for part in (_whole, _border) if _has_border(true) else (_whole,):
         least = floor(part(true)) / slack + torch.finfo(torch.float64).tiny
-        mine, usual = (error(part(y), part(true)) for y in (found, plain))
-        yield max(mine, least) / max(usual, least) if isfinite(usual) else inf
+        pairs = zip(*(errors(part(y), part(true)) for y in (found, plain)), strict=True)
+        yield fmean(
+            log(max(mine, least) / max(usual, least) if isfinite(usual) else inf)
+            for mine, usual in pairs
+        )
 
 
 def _whole(y: Tensor) -> Tensor:
@@ -77,6 +80,16 @@ def _has_border(y: Tensor) -> bool:
 def _border(y: Tensor) -> Tensor:
     """The outermost pixels: what padding gets wrong, it gets wrong there."""
     return torch.cat([y[:, :, 0], y[:, :, -1], y[:, :, :, 0], y[:, :, :, -1]], dim=2)
+
+
+def errors(found: Tensor, true: Tensor) -> list[float]:
+    """The root of the mean squared difference, of each sample.
+
+    Not of a batch: in deep networks with gates samples' errors are up to a hundredfold apart, and a
+    batch's is that of its worst two or three. By it PyTorch is 1.9 times as wrong on 16 samples of
+    SE-ResNet-50 taken one by one as taken together; by the samples' mean ratio, 1.3 times.
+    """
+    return [error(*pair) for pair in zip(found, true, strict=True)]
 
 
 def error(found: Tensor, true: Tensor) -> float:

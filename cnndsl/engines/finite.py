@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnndsl.engines.base import NotFinite
+from cnndsl.engines.base import NotFinite, Runner
 
 
 def is_finite(x: Tensor) -> bool:
@@ -28,6 +28,17 @@ def is_finite(x: Tensor) -> bool:
     if x.dtype in _IN_NUMPY:
         return isfinite(np.einsum("i->", x.numpy().ravel("K")))
     return isfinite(x.sum(dtype=torch.float32))  # in float16 some 65504 numbers are too many
+
+
+def refusing(runner: Runner) -> Runner:
+    """One that raises NotFinite for inputs with NaN, infinity or too large a sum."""
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        if not all(map(is_finite, inputs)):
+            raise NotFinite
+        return runner(*inputs)
+
+    return run
 
 
 _IN_NUMPY = (torch.float32, torch.float64)

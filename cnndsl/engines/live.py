@@ -12,19 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from operator import attrgetter
 from threading import RLock
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from cnndsl.engines.base import Engine, EngineError, Job, NotFinite, Runner, sizes_for
 from cnndsl.engines.chunks import chunked
-from cnndsl.engines.finite import is_finite
+from cnndsl.engines.finite import refusing
 from cnndsl.engines.layers import Layers
+from cnndsl.engines.surroundings import DEVICES, GRADIENTS, in_the_way
 from cnndsl.engines.watch import Watch
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
@@ -150,11 +149,6 @@ class Live:
         return self.choice.engine if self.choice is not None else None
 
     @property
-    def _looks(self) -> bool:
-        """Whether the engine asks for itself if its inputs are finite."""
-        return self.choice is not None and self.choice.engine.looks
-
-    @property
     def sealed(self) -> bool:
         """Whether nobody can have changed the module since its last forward (``Seal``)."""
         return self._derived is not None and self._derived.watch.sealed
@@ -181,9 +175,6 @@ class Live:
         runner = self._same_again(inputs) or self._looked_for(module, inputs)
         if isinstance(runner, str):
             return runner
-        # Fused activations of the libraries turn NaN into 0; PyTorch's own hand it on.
-        if not self._looks and not all(map(is_finite, inputs)):
-            return NOT_FINITE
         try:
             found = runner(*inputs)
         except NotFinite:
@@ -240,11 +231,13 @@ class Live:
 
     def _misfit(self, watch: Watch, inputs: Sequence[Tensor]) -> str:
         """Dtypes and devices of which the plain module knows more than an engine."""
+        if not all(map(Tensor.is_floating_point, inputs)):
+            return "an input holds no floating-point numbers"
         if len(watch.dtypes.union(x.dtype for x in inputs)) > 1:
             return "inputs and parameters are of several dtypes"
         device = self.recipe.device
         elsewhere = watch.devices.union(x.device.type for x in inputs) - {device}
-        return f"the module is not on the {_DEVICES[device]}" if elsewhere else ""
+        return f"the module is not on the {DEVICES[device]}" if elsewhere else ""
 
     def _runner(self, derived: _Derived, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
         """What runs these shapes, or why nothing does."""
@@ -276,6 +269,8 @@ class Live:
                     return refusal
                 fused = recipe.fused(self.choice.engine, sizes)
                 runner = self.choice.build(replace(job, flow=fused))
+                # Fused activations of the libraries turn NaN into 0; PyTorch's own hand it on.
+                runner = runner if self.choice.engine.looks else refusing(runner)
             except EngineError as error:
                 return str(error)
         if self.choice.engine.dynamic and self.choice.chunk is None:
@@ -293,37 +288,3 @@ def _nothing() -> None:
 
 
 NOT_FINITE = "an input holds a value that is not finite, or adds up to too much"
-GRADIENTS = "gradients are wanted (use torch.no_grad() or torch.inference_mode())"
-_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
-_LIES_ON = {"cpu": attrgetter("is_cpu"), "cuda": attrgetter("is_cuda")}
-
-
-def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
-    """Why an engine of this device may not answer for these inputs in this mode of PyTorch; ""
-    if it may."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return "the module is being traced"
-    for x in inputs:
-        reason = _odd(x, device)
-        if reason:
-            return reason
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
-        return "a mode of PyTorch looks at every operation"
-    if torch._C._functorch.maybe_current_level() is not None:
-        return "a transform of torch.func is at work"
-    if forward_ad._current_level >= 0:
-        return "gradients are wanted in forward mode"
-    if torch.is_autocast_enabled(device):
-        return "autocast chooses the dtypes"
-    return ""
-
-
-def _odd(x: Any, device: str) -> str:
-    """Why an engine of this device does not take this input, whatever its shape; "" if it may."""
-    if type(x) is not Tensor or not _LIES_ON[device](x):
-        return f"an input is not a plain tensor on the {_DEVICES[device]}"
-    if x.is_neg():
-        return "an input is the negative of what is in memory"
-    if x.requires_grad and torch.is_grad_enabled():
-        return GRADIENTS
-    return "" if x.is_floating_point() else "an input holds no floating-point numbers"

@@ -7,7 +7,7 @@ is. All addresses hold only while the tensors have the storage that they had.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_MOST_PROBES = 512
 _NOWHERE = 2**62  # beyond any address
 _WORDS = {size: np.dtype(f"u{size}").str for size in (1, 2, 4, 8)}
 _LANES = 1021
@@ -25,22 +24,42 @@ _SHORT = 2 * _LANES
 
 
 class Probes:
-    """A few whole numbers of each tensor, gathered by one read: for a look at every forward."""
+    """A few whole numbers of each tensor: for a look at every forward.
+
+    In turns: numbers in the middle of all tensors, then at the starts, then at the ends.
+    """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         inside = _inside(tensors)
-        each = max(1, min(3, _MOST_PROBES // max(1, len(inside))))
-        addresses: defaultdict[int, list[int]] = defaultdict(list)
-        for tensor in inside:
-            addresses[tensor.element_size()] += _places(tensor)[:each]
-        self._reads = [_gathering(size, found) for size, found in addresses.items()]
-        self._seen = self._now()
-
-    def _now(self) -> list[bytes]:
-        return [memory[offsets].tobytes() for memory, offsets in self._reads]
+        self._reads = [_gathered(inside, place) for place in (_middle, _start, _end)]
+        self._seen = [_numbers(reads) for reads in self._reads]
+        self._turn = 0
 
     def differ(self) -> bool:
-        return self._now() != self._seen
+        """Whether any is another."""
+        return list(map(_numbers, self._reads)) != self._seen
+
+    def differ_in_turn(self) -> bool:
+        """The same for a third of them, each time the next: a forward evicts them all from the
+        caches, and each is waited for."""
+        self._turn = turn = (self._turn + 1) % len(self._reads)
+        return _numbers(self._reads[turn]) != self._seen[turn]
+
+
+_Reads = Sequence[tuple[Any, Any]]
+
+
+def _numbers(reads: _Reads) -> list[bytes]:
+    return [memory[offsets].tobytes() for memory, offsets in reads]
+
+
+def _gathered(tensors: Sequence[Tensor], place: Callable[[Tensor], int]) -> _Reads:
+    """For one number of each tensor: what to read of where, by size."""
+    addresses: defaultdict[int, list[int]] = defaultdict(list)
+    for tensor in tensors:
+        size = tensor.element_size()
+        addresses[size].append(tensor.data_ptr() + place(tensor) * size)
+    return [_gathering(size, found) for size, found in addresses.items()]
 
 
 def _gathering(size: int, addresses: Sequence[int]) -> tuple[Any, Any]:
@@ -58,11 +77,16 @@ def _gathering(size: int, addresses: Sequence[int]) -> tuple[Any, Any]:
     return _memory(first, kind, (extent,), (step,)), offsets // step
 
 
-def _places(tensor: Tensor) -> list[int]:
-    """Of the numbers in the middle, at the start and at the end."""
-    extents = list(zip(tensor.shape, tensor.stride(), strict=True))
-    middle = sum(n // 2 * stride for n, stride in extents)
-    return [tensor.data_ptr() + at * tensor.element_size() for at in (middle, 0, _last(tensor))]
+def _middle(tensor: Tensor) -> int:
+    return sum(n // 2 * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def _start(tensor: Tensor) -> int:
+    return 0
+
+
+def _end(tensor: Tensor) -> int:
+    return sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 class Sums:
@@ -106,16 +130,12 @@ def sums_by_torch(tensors: Sequence[Tensor]) -> list[int]:
 def _words(tensor: Tensor) -> Any:
     """The tensor's memory from its first number to its last, in aligned words of 8 bytes."""
     first = tensor.data_ptr() & ~7
-    end = tensor.data_ptr() + (_last(tensor) + 1) * tensor.element_size()
+    end = tensor.data_ptr() + (_end(tensor) + 1) * tensor.element_size()
     return _memory(first, _WORDS[8], (-(-(end - first) // 8),), (8,))
 
 
 def _inside(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [t for t in tensors if t.device.type == "cpu" and t.numel()]
-
-
-def _last(tensor: Tensor) -> int:
-    return sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _memory(address: int, kind: str, shape: tuple[int], strides: tuple[int]) -> Any:

@@ -58,10 +58,15 @@ def products_in_stages(model: Any) -> None:
         return _sum_of_parts(node, weight, model.graph.initializer)
 
     _replace(model.graph, staged)
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    drop_unread(model.graph)
+
+
+def drop_unread(graph: Any) -> None:
+    """Lets go of weights that no node reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _replace(graph: Any, staged: Callable[[Any], list[Any]]) -> None:

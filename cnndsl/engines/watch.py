@@ -96,7 +96,7 @@ class Watch:
 
     def _looks_other(self) -> bool:
         """What may be another in a sealed module, too."""
-        return self._probes.differ() or list(map(_forward, self._classes)) != self._forwards
+        return self._probes.differ_in_turn() or list(map(_forward, self._classes)) != self._forwards
 
     def _is_hooked_outside(self) -> bool:
         return any(_hooks(self._root)) or _global_hooks()

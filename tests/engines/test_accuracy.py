@@ -25,8 +25,8 @@ def job(batch: int = 1) -> Job:
     return Job(Flow(net.graph), parameters, ((batch, 3, 24, 24),))
 
 
-def judged(change: Change) -> bool:
-    given = job()
+def judged(change: Change, batch: int = 1) -> bool:
+    given = job(batch)
     exact = Plain(given.flow, given.parameters, torch.float64)
     plain = Plain(given.flow, given.parameters)
     asked = -1
@@ -66,6 +66,19 @@ CHANGES: dict[str, tuple[Change, bool]] = {
 def test_judgement(name: str) -> None:
     change, good = CHANGES[name]
     assert judged(change) is good
+
+
+@pytest.mark.parametrize(("samples_worse", "good"), [(1, True), (15, False), (16, False)])
+def test_every_sample_of_a_batch_counts_alike(samples_worse: int, good: bool) -> None:
+    """However large one's error is beside the others'."""
+
+    def change(plain: Tensor, true: Tensor, number: int) -> Tensor:
+        found = plain.clone()
+        found[:samples_worse] = worse(plain, true, 20)[:samples_worse]
+        return found
+
+    assert judged(change, batch=16) is good
+    assert judged(lambda *given: worse(*given[:2], 1.2), batch=16)
 
 
 def test_what_is_worse_than_rounding_counts_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,12 +293,33 @@ def test_tracers_see_plain_layers() -> None:
     with torch.no_grad():
         expected = fast(picture()).out
         torch.testing.assert_close(exported.module()(picture()).out, expected)
-        compiled = torch.compile(fast, backend="eager")
+        compiled = torch.compile(fast, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(picture()).out, expected)
         mapped = torch.func.vmap(lambda x: fast(x).out)(picture()[None])
         torch.testing.assert_close(mapped[0], expected, rtol=1e-4, atol=1e-5)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert fast(picture()).out.dtype == torch.bfloat16
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_recording_is_of_plain_layers() -> None:
+    """And not of the engine's answer, which would be a constant of it."""
+    net = cnndsl.loads("net N: [3, 8, 8] = conv(4, 3) -> relu -> flatten -> linear(2)").net()
+    fast = net.compile().eval().requires_grad_(False)
+    recorded = torch.jit.trace(fast, torch.zeros(1, 3, 8, 8), check_trace=False)
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(recorded(x), fast(x))
+
+
+def test_autocast_of_another_device_changes_nothing() -> None:
+    fast, _ = pair()
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        with torch.no_grad():
+            assert fast(picture()).out.dtype == torch.float32 and not fast._live.refused
+    finally:
+        torch.set_autocast_enabled("cuda", False)
 
 
 def test_the_engine_is_built_once_for_all_shapes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,12 +33,23 @@ def test_probes_see_the_first_the_middle_and_the_last(dtype: torch.dtype, offset
             assert probes.differ()
 
 
-def test_probes_are_bounded() -> None:
-    parts = list(torch.ones(1000, 2).unbind())
-    probes = Probes(parts)
-    parts[999][1] = 2
-    assert probes.differ()
-    assert not Probes([]).differ() and not Probes([torch.ones(0)]).differ()
+def test_probes_take_turns() -> None:
+    """A tensor that was written in whole is seen at once, a part of it within three looks."""
+    parts = list(torch.ones(1000, 5).unbind())
+    for places, at_once in ((slice(None), True), (0, False), (2, False), (4, False)):
+        for turn in range(3):
+            probes = Probes(parts)
+            assert not any(probes.differ_in_turn() for _ in range(turn))
+            parts[999][places] += 1
+            assert probes.differ()
+            seen = [probes.differ_in_turn() for _ in range(3)]
+            assert seen == [True] * 3 if at_once else seen.count(True) == 1
+
+
+def test_probes_of_nothing() -> None:
+    for empty in ([], [torch.ones(0)]):
+        probes = Probes(empty)
+        assert not probes.differ() and not any(probes.differ_in_turn() for _ in range(4))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

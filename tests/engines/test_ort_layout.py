@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,10 +26,10 @@ TEXT = "net N: [16, 12, 10] = conv({c}, 3) -> (id * ({gate})) -> conv(16, 3) -> 
 NARROW = "net N: [16, 12, 10] = conv(32, 1) -> conv(32, 3, groups=8) -> conv(16, 1) -> relu"
 
 
-def job(text: str) -> Job:
+def job(text: str, batch: int = 2) -> Job:
     net = cnndsl.loads(text).net()
     torch.manual_seed(0)
-    return Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((2, 16, 12, 10),))
+    return Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((batch, 16, 12, 10),))
 
 
 def kinds(given: Job, path: Path, *, keep: bool) -> Counter[str]:
@@ -92,7 +93,7 @@ def test_same_numbers(written: str, spread: bool) -> None:
 
 
 def assert_same(given: Job, written: str) -> None:
-    x = torch.randn(2, 16, 12, 10)
+    x = torch.randn(given.shapes[0])
     plain = cnndsl.loads(written).net().compile(optimize=0).eval()
     plain.load_state_dict(dict(given.parameters))
     with torch.no_grad():
@@ -100,6 +101,37 @@ def assert_same(given: Job, written: str) -> None:
     found = ENGINES["onnxruntime"].build(given)(x)
     true = [true] if isinstance(true, torch.Tensor) else [*true]
     torch.testing.assert_close(list(found), true, rtol=1e-4, atol=1e-5)
+
+
+HEAD = "conv(32, 3) -> relu -> gap -> flatten -> linear(300)"
+
+
+@pytest.mark.parametrize(
+    ("body", "batch", "convolved"),
+    [
+        (HEAD, 1, 1),
+        (HEAD.replace("300", "300, bias=no"), 1, 1),
+        (f"{HEAD} -> relu -> linear(7)", 1, 1),  # the second has no map before it
+        ("conv(32, 3) -> relu -> gap -> flatten -> (linear(10) | emit b: linear(7))", 1, 0),
+        ("conv(32, 3) -> relu -> gap -> flatten -> emit b: id -> linear(10)", 1, 0),
+        (HEAD, 2, 0),  # each would read all weights
+        (HEAD.replace("gap", "maxpool(6)"), 1, 0),  # several pixels
+        (HEAD.replace("32", "20"), 1, 0),  # no whole blocks
+    ],
+)
+def test_the_flattening_goes_behind(body: str, batch: int, convolved: int) -> None:
+    written = f"net N: [16, 12, 10] = {body}"
+    given = job(written, batch)
+    model = onnx_model(given.flow, derived(given), given.sizes, batch)
+    size, linear = model.ByteSize(), count(model, "Gemm")
+    keep_blocks(model)
+    assert (count(model, "Conv"), count(model, "Gemm")) == (1 + convolved, linear - convolved)
+    assert count(model, "Flatten") == 1 and model.ByteSize() < 1.1 * size
+    assert_same(given, written)
+
+
+def count(model: Any, kind: str) -> int:
+    return sum(node.op_type == kind for node in model.graph.node)
 
 
 @pytest.mark.parametrize(

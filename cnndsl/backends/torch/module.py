@@ -145,9 +145,9 @@ class Network(Block):
         own = live.of(self)
         if own is not live:
             self.__dict__["_live"] = live = own
-        found = live.run(self, inputs)
-        if found is None:
-            return None
+        found: list[Any] | None = live.run(self, inputs)
+        if found is None or False not in self._in_eval:
+            return found
         values = iter(found)  # without the heads that are emitted in training
         return [next(values) if kept else None for kept in self._in_eval]
 
