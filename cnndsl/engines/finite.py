@@ -51,7 +51,6 @@ def without_sums(found: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any
     to too much.
     """
     kept = len(found) - len(inputs)
-    for sums in found[kept:]:  # few numbers, which NumPy would take longer for
-        if not all(map(isfinite, sums.ravel().tolist())):
-            raise NotFinite
+    if not all(map(isfinite, found[kept:])):
+        raise NotFinite
     return found[:kept]

@@ -6,6 +6,7 @@ convolution: 0.08 ms of MobileNet-v2's 5. A session reads it anyway, and on all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,23 +14,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def sum_inputs(model: Any) -> None:
-    """Sums of each input as a further output, per channel of maps; in place.
+    """The sum of each input as a further output, one number; in place.
 
-    Of maps the rows first, which threads share evenly, as they do not three channels.
+    The rows first, which threads share evenly.
     """
     graph = model.graph
     for value in list(graph.input):
-        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        kept = dims[:2] if len(dims) == 4 else dims[:1]
-        last = f"{value.name}/sums"
-        first = f"{value.name}/sums/rows" if len(dims) == 4 else last
-        graph.node.append(_sum(graph, value.name, first, axis=len(dims) - 1))
-        if first != last:
-            graph.node.append(_sum(graph, first, last, axis=2))
-        graph.output.append(helper.make_tensor_value_info(last, TensorProto.FLOAT, kept))
+        rank = len(value.type.tensor_type.shape.dim)
+        rows, total = f"{value.name}/rows", f"{value.name}/sum"
+        graph.node.append(_sum(graph, value.name, rows, [rank - 1]))
+        graph.node.append(_sum(graph, rows, total, range(rank - 1)))
+        graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, []))
 
 
-def _sum(graph: Any, read: str, written: str, axis: int) -> Any:
+def _sum(graph: Any, read: str, written: str, over: Sequence[int]) -> Any:
     axes = f"{written}/axes"
-    graph.initializer.append(numpy_helper.from_array(np.array([axis]), axes))
+    graph.initializer.append(numpy_helper.from_array(np.array(over), axes))
     return helper.make_node("ReduceSum", [read, axes], [written], written, keepdims=0)
