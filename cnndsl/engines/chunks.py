@@ -26,12 +26,12 @@ SIZES = (1, 4)
 
 def sizes_for_batch(flow: Flow, batch: int, sizes: Sequence[int] = SIZES) -> tuple[int, ...]:
     """Chunk sizes worth trying: those that divide the batch, if samples are independent."""
-    if not _independent(flow):
+    if not independent(flow):
         return ()
     return tuple(size for size in sizes if size < batch and batch % size == 0)
 
 
-def _independent(flow: Flow) -> bool:
+def independent(flow: Flow) -> bool:
     """Whether only operators run of which we know that they take sample by sample."""
     ops = [step.op for step in flow]
     links = [link.op for op in ops if isinstance(op, Chain) for link in op.links]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -68,17 +69,47 @@ def test_judgement(name: str) -> None:
     assert judged(change) is good
 
 
-@pytest.mark.parametrize(("samples_worse", "good"), [(1, True), (15, False), (16, False)])
+@pytest.mark.parametrize(("samples_worse", "good"), [(1, True), (7, False), (8, False)])
 def test_every_sample_of_a_batch_counts_alike(samples_worse: int, good: bool) -> None:
     """However large one's error is beside the others'."""
 
     def change(plain: Tensor, true: Tensor, number: int) -> Tensor:
         found = plain.clone()
-        found[:samples_worse] = worse(plain, true, 20)[:samples_worse]
+        found[:samples_worse] = worse(plain, true, 5)[:samples_worse]
         return found
 
-    assert judged(change, batch=16) is good
-    assert judged(lambda *given: worse(*given[:2], 1.2), batch=16)
+    assert judged(change, batch=8) is good
+    assert judged(lambda *given: worse(*given[:2], 1.2), batch=8)
+
+
+def test_of_a_large_batch_the_first_samples_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all of one in which samples may depend on each other."""
+    taken = []
+
+    class Counting(Plain):
+        def __call__(self, *inputs: Tensor, **options: Any) -> list[Tensor]:
+            taken.append(len(inputs[0]))
+            return super().__call__(*inputs, **options)
+
+    given = job(40)
+    runner = Plain(given.flow, given.parameters)
+    inputs = samples(given.shapes, given.dtype)
+    monkeypatch.setattr(accuracy, "Plain", Counting)
+    assert Standard(given, inputs).is_met_by(runner) and taken == [SAMPLES] * 2
+    monkeypatch.setattr(accuracy, "independent", lambda flow: False)
+    assert Standard(given, inputs).is_met_by(runner) and taken[2:] == [40] * 2
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the first input."""
+    given = job()
+    inputs = samples(given.shapes, given.dtype)
+    assert len(Standard(given, inputs).cases) == SAMPLES
+    monkeypatch.setattr(accuracy, "PATIENCE", 0.0)
+    standard = Standard(given, inputs)
+    assert len(standard.cases) == 1
+    assert standard.is_met_by(Plain(given.flow, given.parameters))
+    assert not standard.is_met_by(lambda x: [torch.zeros(1, 8, 24, 24)])
 
 
 def test_what_is_worse_than_rounding_counts_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
