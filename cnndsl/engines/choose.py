@@ -143,7 +143,14 @@ def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, f
                 runners[choice] = runner
         except EngineError:
             continue
-    return _timed({choice: partial(runner, *cases[0]) for choice, runner in runners.items()})
+    given = [x.to(_entering(job)) for x in cases[0]]
+    return _timed({choice: partial(runner, *given) for choice, runner in runners.items()})
+
+
+def _entering(job: Job) -> torch.dtype:
+    """Of inputs as they come: that of the parameters (``Live``)."""
+    dtypes = (value.dtype for value in job.parameters.values() if value.is_floating_point())
+    return next(dtypes, job.dtype)
 
 
 def _timed(runs: Mapping[Choice, Callable[[], Any]]) -> dict[Choice, float]:
@@ -167,6 +174,7 @@ def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:
         "engines": [engine.name for engine in engines],
         "shapes": [list(shape) for shape in job.shapes],
         "dtype": str(job.dtype),
+        "inputs": str(_entering(job)),
         "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in ("cnndsl", *packages)},
         "machine": [platform.machine(), torch.backends.cpu.get_cpu_capability()],

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnndsl.engines.arrays import float_array
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
@@ -83,7 +84,7 @@ class _Request:
         self.request, self.looks, self.turn = request, looks, Lock()
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        arrays = {i: x.detach().float().contiguous().numpy() for i, x in enumerate(inputs)}
+        arrays = dict(enumerate(map(float_array, inputs)))
         with self.turn:
             named = self.request.infer(arrays, share_inputs=True)
             found = [named[i] for i in range(len(named))]

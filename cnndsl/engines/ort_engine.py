@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnndsl.engines.arrays import float_array
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
@@ -88,13 +89,6 @@ class _Session:
         self.outputs = [value.name for value in session.get_outputs()]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        arrays = dict(zip(self.names, map(_array, inputs), strict=True))
+        arrays = dict(zip(self.names, map(float_array, inputs), strict=True))
         found = self.session.run(self.outputs, arrays)
         return [torch.from_numpy(y) for y in (without_sums(found, inputs) if self.looks else found)]
-
-
-def _array(x: Tensor) -> Any:
-    """In float32, without a copy where it is; each call on the way there counts (``Live``)."""
-    if x.dtype is torch.float32 and not x.requires_grad and x.is_contiguous():
-        return x.numpy()
-    return x.detach().float().contiguous().numpy()

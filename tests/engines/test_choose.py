@@ -58,6 +58,7 @@ def test_a_choice_is_remembered_for_this_case_alone() -> None:
         key(TEXT.replace("eps=0", "eps=1")),
         key(shapes=((2, 1, 4, 4),)),
         key(dtype=torch.bfloat16),
+        key(dtype=torch.bfloat16, parameters={"c.weight": torch.ones(1)}),
     ]
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
@@ -102,6 +103,25 @@ def test_close_choices_are_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> 
     assert looks[0][:2] == ([a, b, slow], choose.ROUNDS)
     assert looks[1] == ([a, b], choose.MORE_ROUNDS, choose.PATIENCE)
     assert min(times, key=lambda choice: times[choice]) == b and times[slow] == 2000
+
+
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+def test_what_is_timed_gets_inputs_as_they_come(
+    given: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who converts them loses time to who need not."""
+    seen = []
+
+    def timed(runs: Any) -> Any:
+        seen.extend(x.dtype for run in runs.values() for x in run.args)
+        return dict.fromkeys(runs, 1.0)
+
+    monkeypatch.setattr(choose, "_timed", timed)
+    monkeypatch.setattr(choose, "QUICK", ("torch", "onnxruntime"))
+    fast = cnndsl.loads(TEXT).net().compile(engine="auto", dtype=torch.bfloat16).eval().to(given)
+    with torch.no_grad():
+        fast(torch.zeros(1, 1, 4, 4, dtype=given))
+    assert seen and set(seen) == {given}
 
 
 def test_slow_choices_are_not_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> None:
