@@ -91,14 +91,16 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
     known = _known(memory.recall(key), there)
     if known is not None:
         return known
+    # What PyTorch makes of the network as a user would run it without us.
+    standard = Standard(replace(job, flow=Flow(recipe.graph)), samples(job.shapes, job.dtype))
     choices = [Choice(engine) for engine in there]
-    times = _race(job, recipe, choices)
+    times = _race(job, recipe, choices, standard)
     if not times:
         raise EngineError("no engine computes these numbers as PyTorch does")
     best = min(times, key=lambda choice: times[choice])
     if sizes:  # a second round, for the winner alone: chunks of every engine would take long
         ways = [Choice(best.engine, size, way) for size in sizes for way in (False, True)]
-        times |= _race(job, recipe, [best, *ways])
+        times |= _race(job, recipe, [best, *ways], standard)
         best = min(times, key=lambda choice: times[choice])
     memory.remember(
         key,
@@ -130,11 +132,10 @@ def _known(found: dict[str, Any] | None, there: Sequence[Engine]) -> Choice | No
     return Choice(engines[found["engine"]], chunk, streams)
 
 
-def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, float]:
+def _race(
+    job: Job, recipe: Recipe, choices: Sequence[Choice], standard: Standard
+) -> dict[Choice, float]:
     """Median milliseconds of each choice that runs this and agrees."""
-    cases = samples(job.shapes, job.dtype)
-    written = replace(job, flow=Flow(recipe.graph))  # as a user would run it without us
-    standard = Standard(written, cases)
     runners: dict[Choice, Runner] = {}
     for choice in choices:
         try:
@@ -143,7 +144,7 @@ def _race(job: Job, recipe: Recipe, choices: Sequence[Choice]) -> dict[Choice, f
                 runners[choice] = runner
         except EngineError:
             continue
-    given = [x.to(_entering(job)) for x in cases[0]]
+    given = [x.to(_entering(job)) for x in standard.cases[0][0]]
     return _timed({choice: partial(runner, *given) for choice, runner in runners.items()})
 
 

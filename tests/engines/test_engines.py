@@ -139,9 +139,9 @@ def test_a_batch_is_cut_where_that_pays(
     race = choose._race
     raced = []
 
-    def liking_four(job: Any, recipe: Any, choices: Any) -> Any:
+    def liking_four(job: Any, recipe: Any, choices: Any, standard: Any) -> Any:
         raced.append([(choice.chunk, choice.streams) for choice in choices])
-        found = race(job, recipe, choices)
+        found = race(job, recipe, choices, standard)
         return {c: 0.0 if (c.chunk, c.streams) == (4, streams) else t for c, t in found.items()}
 
     monkeypatch.setattr(choose, "_race", liking_four)

@@ -66,9 +66,9 @@ def test_auto_tries_them_where_they_pay(monkeypatch: pytest.MonkeyPatch, tmp_pat
     tried: list[list[str]] = []
     race = choose._race
 
-    def noted(job: Job, recipe: Any, choices: list[Any]) -> Any:
+    def noted(job: Job, recipe: Any, choices: list[Any], standard: Any) -> Any:
         tried.append([choice.engine.name for choice in choices])
-        return race(job, recipe, choices)
+        return race(job, recipe, choices, standard)
 
     monkeypatch.setattr(choose, "_race", noted)
     for size in (112, 16):
