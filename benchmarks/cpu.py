@@ -29,7 +29,7 @@ from torch import Tensor
 
 import cnndsl
 from benchmarks.networks import FILES, RESULTS, ROOT
-from cnndsl.engines.accuracy import errors, samples
+from cnndsl.engines.accuracy import error, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
@@ -77,7 +77,8 @@ class Runs:
             with torch.inference_mode():
                 runner(x)
                 self.built[name] = time.perf_counter() - started
-                found = [e for given, exact in cases for e in errors(runner(given)[0], exact)]
+                results = [(runner(given)[0], exact) for given, exact in cases]
+                found = [error(*sample) for pair in results for sample in zip(*pair, strict=True)]
         except (EngineError, RuntimeError) as problem:
             self.refused[name] = str(problem).splitlines()[0]
             return
@@ -85,11 +86,12 @@ class Runs:
         self.run[name] = lambda: runner(x)
 
     def race(self, rounds: int) -> None:
-        """At least so many rounds, and more until ``SECONDS`` are over; of who takes ``FAR`` times
-        as long as the fastest, one."""
+        """At least so many rounds, and more until ``SECONDS`` are over; of a peer that takes
+        ``FAR`` times as long as the fastest, one."""
         with torch.inference_mode():  # as around the loop of who serves
             self.times = interleaved(self.run, 1)
-            far = FAR * min(found[0] for found in self.times.values())
+            peers = [found[0] for name, found in self.times.items() if name.startswith("peer")]
+            far = FAR * min(peers)
             near = {n: run for n, run in self.run.items() if n == "ours" or self.times[n][0] < far}
             started = time.perf_counter()
             self._more(near, rounds - 1)

@@ -19,7 +19,8 @@ def float_array(x: Tensor) -> Any:
         return x.numpy()
     x = x.detach()
     if x.dtype is not torch.bfloat16:
-        return np.asarray(x.numpy(), np.float32, order="C")
+        with np.errstate(over="ignore"):  # infinity, as PyTorch has it
+            return np.asarray(x.numpy(), np.float32, order="C")
     words = x.view(torch.int16).numpy().view(np.uint16)
     # bfloat16 is the upper half of float32.
     return (np.asarray(words, np.uint32, order="C") << 16).view(np.float32)

@@ -144,7 +144,7 @@ def _race(
                 runners[choice] = runner
         except EngineError:
             continue
-    given = [x.to(_entering(job)) for x in standard.cases[0][0]]
+    given = [x.to(_entering(job)) for x in standard.inputs[0]]
     return _timed({choice: partial(runner, *given) for choice, runner in runners.items()})
 
 

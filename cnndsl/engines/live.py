@@ -233,7 +233,8 @@ class Live:
         """Dtypes and devices of which the plain module knows more than an engine."""
         if not all(map(Tensor.is_floating_point, inputs)):
             return "an input holds no floating-point numbers"
-        if len(watch.dtypes.union(x.dtype for x in inputs)) > 1:
+        dtypes = watch.dtypes or {torch.get_default_dtype()}  # that of the job
+        if len(dtypes.union(x.dtype for x in inputs)) > 1:
             return "inputs and parameters are of several dtypes"
         device = self.recipe.device
         elsewhere = watch.devices.union(x.device.type for x in inputs) - {device}
@@ -253,7 +254,9 @@ class Live:
     def _built(self, derived: _Derived, shapes: tuple[tuple[int, ...], ...]) -> Runner | str:
         recipe = self.recipe
         sizes = sizes_for(recipe.flow, shapes)
-        if sizes is None or not recipe.facts.accepts(sizes) or not all(s[0] for s in shapes):
+        batches = {shape[0] for shape in shapes}
+        one = len(batches) == 1 and 0 not in batches
+        if sizes is None or not recipe.facts.accepts(sizes) or not one:
             return "the inputs' shapes are not what the text says"
         if derived.general is not None:
             return derived.general

@@ -62,11 +62,11 @@ def products_in_stages(model: Any) -> None:
 
 
 def drop_unread(graph: Any) -> None:
-    """Lets go of weights that no node reads any more."""
+    """Lets go of weights that no node reads any more; the others are not copied."""
     read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for i in reversed(range(len(graph.initializer))):
+        if graph.initializer[i].name not in read:
+            del graph.initializer[i]
 
 
 def _replace(graph: Any, staged: Callable[[Any], list[Any]]) -> None:

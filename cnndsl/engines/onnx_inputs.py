@@ -21,7 +21,7 @@ def sum_inputs(model: Any) -> None:
     graph = model.graph
     for value in list(graph.input):
         rank = len(value.type.tensor_type.shape.dim)
-        rows, total = f"{value.name}/rows", f"{value.name}/sum"
+        rows, total = f"{value.name}/input_rows", f"{value.name}/input_sum"
         graph.node.append(_sum(graph, value.name, rows, [rank - 1]))
         graph.node.append(_sum(graph, rows, total, range(rank - 1)))
         graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, []))

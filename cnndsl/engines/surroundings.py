@@ -46,7 +46,7 @@ def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
 
 def _odd(x: Any, device: str) -> str:
     """Why an engine of this device does not take this input, whatever its shape; "" if it may."""
-    if type(x) is not Tensor or not _LIES_ON[device](x):
+    if type(x) is not Tensor or x.layout is not torch.strided or not _LIES_ON[device](x):
         return f"an input is not a plain tensor on the {DEVICES[device]}"
     if x.is_neg():
         return "an input is the negative of what is in memory"

@@ -92,19 +92,21 @@ class Watch:
 
     def is_untouched(self) -> bool:
         """Whether it is sealed and as it was, and nothing is in the way."""
-        return self.sealed and not self._looks_other() and not self._is_hooked_outside()
+        if not self.sealed or self._probes.differ_in_turn():
+            return False
+        return not self._is_patched() and not self._is_hooked_outside()
 
-    def _looks_other(self) -> bool:
-        """What may be another in a sealed module, too."""
-        return self._probes.differ_in_turn() or list(map(_forward, self._classes)) != self._forwards
+    def _is_patched(self) -> bool:
+        """Whether a class has another forward."""
+        return list(map(_forward, self._classes)) != self._forwards
 
     def _is_hooked_outside(self) -> bool:
         return any(_hooks(self._root)) or _global_hooks()
 
     def changed(self, mark: object = None) -> bool:
         """Whether anything is another. ``mark``: another than the last asks for a close look."""
-        if self.sealed:
-            return self._looks_other()
+        if self.sealed:  # all probes: of those in turn, the next would find nothing
+            return self._probes.differ() or self._is_patched()
         return self._differs(mark)
 
     def _differs(self, mark: object, *, in_whole: bool = False) -> bool:
@@ -141,7 +143,7 @@ class Watch:
             return True
         if list(map(type, self._parts)) != self._kinds:
             return True
-        if list(map(_forward, self._classes)) != self._forwards:
+        if self._is_patched():
             return True
         try:
             return list(self._all_values()) != self._values

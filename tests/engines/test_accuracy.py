@@ -100,14 +100,41 @@ def test_of_a_large_batch_the_first_samples_are_computed(monkeypatch: pytest.Mon
     assert Standard(given, inputs).is_met_by(runner) and taken[2:] == [40] * 2
 
 
+def test_samples_are_of_all_parts_of_a_batch() -> None:
+    """A chunk that is wrong is seen, also the last."""
+    for wrong in (0, -1):
+
+        def change(plain: Tensor, true: Tensor, number: int, at: int = wrong) -> Tensor:
+            found = plain.clone()
+            found[at] = 0
+            return found
+
+        assert not judged(change, batch=40)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_a_large_sample_hides_no_others(scale: float) -> None:
+    """They are judged as if each came alone."""
+    text = "net N: [3, H, W] = conv(8, 3) -> relu -> conv(8, 3)"
+    net = cnndsl.loads(text).net()
+    given = Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((8, 3, 24, 24),))
+    x = samples(given.shapes, given.dtype)[0][0]
+    x[3] *= scale
+    exact = Plain(given.flow, given.parameters, torch.float64)(x.double())[0]
+    plain = Plain(given.flow, given.parameters)(x)[0]
+    found = worse(plain, exact, 5)
+    found[3] = plain[3]
+    assert not Standard(given, [[x]]).is_met_by(lambda x: [found])
+
+
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not before the first input."""
+    """Not before a few samples."""
     given = job()
     inputs = samples(given.shapes, given.dtype)
     assert len(Standard(given, inputs).cases) == SAMPLES
     monkeypatch.setattr(accuracy, "PATIENCE", 0.0)
     standard = Standard(given, inputs)
-    assert len(standard.cases) == 1
+    assert len(standard.cases) == accuracy.FEW
     assert standard.is_met_by(Plain(given.flow, given.parameters))
     assert not standard.is_met_by(lambda x: [torch.zeros(1, 8, 24, 24)])
 

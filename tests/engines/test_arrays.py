@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -33,6 +34,15 @@ def test_numbers(dtype: torch.dtype, view: str, trained: bool) -> None:
     assert torch.equal(
         torch.from_numpy(found).view(torch.int32), x.detach().float().view(torch.int32)
     )
+
+
+def test_too_large_is_infinite_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float_array(torch.tensor([1e39, -1e39], dtype=torch.float64)).tolist() == [
+            float("inf"),
+            float("-inf"),
+        ]
 
 
 def test_no_copy() -> None:

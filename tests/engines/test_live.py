@@ -312,6 +312,38 @@ def test_a_recording_is_of_plain_layers() -> None:
         torch.testing.assert_close(recorded(x), fast(x))
 
 
+TWO = "net N: [3, 8, 8] a, [3, 8, 8] b = (a -> conv(4, 3) -> relu) + (b -> conv(4, 3) -> relu)"
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_batches_that_differ(engine: str) -> None:
+    """Plain layers may take them; an engine is made for one."""
+    pytest.importorskip(engine)
+    fast: Any = cnndsl.loads(TWO).net().compile(engine=engine).eval()
+    a, b = torch.randn(2, 3, 8, 8), torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        found = fast(a, b)
+        assert fast._live.refused
+        torch.testing.assert_close(found, fast(a, b.repeat(2, 1, 1, 1)), rtol=1e-4, atol=1e-5)
+        assert not fast._live.refused
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_an_input_that_is_mostly_zeros(engine: str) -> None:
+    pytest.importorskip(engine)
+    fast: Any = cnndsl.loads("net N: [5] = linear(4)").net().compile(engine=engine).eval()
+    x = torch.eye(5)
+    with torch.no_grad():
+        for given in (x, x, x.to_sparse()):
+            torch.testing.assert_close(fast(given), fast(x))
+
+
+def test_no_digit_is_lost_where_nothing_is_learned() -> None:
+    fast = cnndsl.loads("net N: [3, H, W] = avgpool(2)").net().compile().eval()
+    x = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    assert torch.equal(fast(x), nn.functional.avg_pool2d(x, 2))
+
+
 def test_autocast_of_another_device_changes_nothing() -> None:
     fast, _ = pair()
     torch.set_autocast_enabled("cuda", True)

@@ -66,6 +66,18 @@ def test_names_of_inputs_and_layers_may_be_equal(text: str, batch: int) -> None:
         torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_what_is_added_has_names_of_its_own(engine: str) -> None:
+    """Sums of the rows of an input, and means of those of a layer called like it."""
+    pytest.importorskip(engine)
+    net = cnndsl.loads("net N: [3, 12, 10] x = x -> x: gap").net()
+    fast = net.compile(engine=engine).eval()
+    x = torch.randn(1, 3, 12, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), x.mean((2, 3), keepdim=True))
+    assert fast._live.refused == ""
+
+
 def test_weights_are_held_once() -> None:
     net = cnndsl.loads("net N: [512] = linear(300)").net()
     job = Job(Flow(net.graph), net.compile(optimize=0).state_dict(), ((1, 512),))

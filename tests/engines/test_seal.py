@@ -198,6 +198,21 @@ def test_writes_to_the_memory_itself_are_seen() -> None:
         torch.testing.assert_close(found, plain(picture()).out, rtol=1e-5, atol=1e-5)
 
 
+def test_writes_to_one_of_many_tensors_are_seen() -> None:
+    """Some forwards later, as each looks at a few; and what was seen is not forgotten."""
+    net = cnndsl.loads("net N: [3, 6, 6] = conv(4, 3)^50 -> gap -> flatten -> fc: linear(5)").net()
+    fast: Any = net.compile().eval()
+    memory = (ctypes.c_float * 20).from_address(fast.fc.weight.data_ptr())
+    x = torch.randn(1, 3, 6, 6)
+    with torch.no_grad():
+        for _ in range(12):
+            before = fast(x)
+        assert fast._live.sealed
+        memory[:] = [number + 1 for number in memory]
+        found = [fast(x) for _ in range(40)]
+    assert not any(torch.equal(y, before) for y in found[20:])
+
+
 def test_a_mode_that_is_set_again_opens_nothing() -> None:
     """As who calls ``eval`` before every forward."""
     fast, _ = sealed()
