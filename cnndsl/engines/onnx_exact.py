@@ -6,11 +6,12 @@ by side, so that its sums of a thousand numbers are half as wrong as those of wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from onnx import helper, numpy_helper
+
+from cnndsl.engines.onnx_graph import drop_unread, put_nodes, sizes_of
 
 _WIDE = 64
 """Pixels up to which a mean is taken at once."""
@@ -25,20 +26,17 @@ def means_in_stages(model: Any) -> None:
     SqueezeNet's result is a mean of 13x13 positive numbers: its error on onnxruntime was 1.7
     times PyTorch's, and is 0.9 times in two stages.
     """
-    sizes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
-        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
-    }
+    sizes = sizes_of(model.graph)
 
     def staged(node: Any) -> list[Any]:
         if node.op_type != "GlobalAveragePool":
             return [node]
-        height, width = sizes[node.input[0]]
+        height, width = sizes[node.input[0]][2:]
         if height * width <= _WIDE or 1 in (height, width):
             return [node]
         return _mean_of_rows(node, height, width)
 
-    _replace(model.graph, staged)
+    put_nodes(model.graph, (new for node in model.graph.node for new in staged(node)))
 
 
 def products_in_stages(model: Any) -> None:
@@ -57,22 +55,8 @@ def products_in_stages(model: Any) -> None:
             return [node]
         return _sum_of_parts(node, weight, model.graph.initializer)
 
-    _replace(model.graph, staged)
+    put_nodes(model.graph, (new for node in model.graph.node for new in staged(node)))
     drop_unread(model.graph)
-
-
-def drop_unread(graph: Any) -> None:
-    """Lets go of weights that no node reads any more; the others are not copied."""
-    read = {name for node in graph.node for name in node.input}
-    for i in reversed(range(len(graph.initializer))):
-        if graph.initializer[i].name not in read:
-            del graph.initializer[i]
-
-
-def _replace(graph: Any, staged: Callable[[Any], list[Any]]) -> None:
-    nodes = [new for node in graph.node for new in staged(node)]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def _mean_of_rows(node: Any, height: int, width: int) -> list[Any]:
