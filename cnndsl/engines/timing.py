@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 Name = TypeVar("Name")
 Run = TypeVar("Run")
 
-REST = 0.02
-"""Seconds between two runs. Threads of a library that has just run go on looking for work for some
-milliseconds; whoever ran next without a rest lost a core to them (measured: 1.5 times as slow)."""
+STEP, LONGEST_REST = 0.005, 0.3
+"""Seconds. Threads of a library that has just run go on looking for work (onnxruntime's for 50 ms);
+whoever runs meanwhile lacks a core (measured: half as fast). Where a process has other work to do,
+it is not waited for longer than that."""
 
 
 LONG = 0.4
@@ -29,9 +30,9 @@ def interleaved(
     """Seconds of each run, one figure per round, in rounds A B C A B C; no round begins after
     ``patience`` seconds.
 
-    In each round a run rests, is called once to wake its threads, and then ``best_of`` times: the
-    fastest of them counts; of a run that takes more than ``LONG``, the first. A first round warms
-    up and does not count.
+    In each round a run waits until all is quiet, is called once to wake its threads, and then
+    ``best_of`` times: the fastest of them counts; of a run that takes more than ``LONG``, the
+    first. A first round warms up and does not count.
     """
     return in_rounds(runs, rounds, lambda run: _steady(run, best_of), patience)
 
@@ -53,9 +54,19 @@ def in_rounds(
 
 
 def _steady(run: Callable[[], Any], best_of: int) -> float:
-    time.sleep(REST)
+    _rest()
     first = _seconds(run)
     return first if first > LONG else min(_seconds(run) for _ in range(best_of))
+
+
+def _rest() -> None:
+    """Until no thread of this process works."""
+    latest = time.perf_counter() + LONGEST_REST
+    while time.perf_counter() < latest:
+        busy = time.process_time()
+        time.sleep(STEP)
+        if time.process_time() - busy < STEP / 4:
+            return
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.engines import accuracy, choose, memory, timing
+from cnndsl.engines import accuracy, choose, memory
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.choose import ENGINES
@@ -137,14 +137,6 @@ def test_slow_choices_are_not_looked_at_longer(monkeypatch: pytest.MonkeyPatch) 
     assert len(choose._timed(runs)) == 2 and len(looks) == 1
 
 
-def test_rounds_end_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1000))
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
-    monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
-    found = timing.interleaved({"a": lambda: None}, 50, patience=20)
-    assert 1 <= len(found["a"]) < 20
-
-
 class _Coarse(Engine):
     """Faster than any other, with some times PyTorch's error."""
 
@@ -162,18 +154,6 @@ class _Coarse(Engine):
             return [true + self.times * (plain(x)[0] - true)]
 
         return run
-
-
-def test_rounds_are_interleaved() -> None:
-    asked: list[str] = []
-
-    def seconds(name: str) -> float:
-        asked.append(name)
-        return float(len(asked))
-
-    found = timing.in_rounds({"a": "a", "b": "b"}, 2, seconds)
-    assert asked == ["a", "b"] * 3
-    assert found == {"a": [3.0, 5.0], "b": [4.0, 6.0]}  # the first round warms up
 
 
 @pytest.mark.parametrize(("times", "chosen"), [(1.15, True), (1.23, False), (0.5, True)])

@@ -33,16 +33,18 @@ def job(net: cnndsl.Compilation, *, rewrite: bool, seed: int = 0) -> tuple[Job, 
     return Job(flow, parameters, shapes), drawn
 
 
-def compare(name: str, given: Job, drawn: Drawn) -> None:
+def compare(
+    name: str, given: Job, drawn: Drawn, dtype: torch.dtype = torch.float32, slack: float = 2e-4
+) -> None:
     engine = ENGINES[name]
     flow = given.flow.copy()
     if engine.fusion is not None:
         engine.fusion.run(flow)
-    runner = engine.build(Job(flow, given.parameters, given.shapes))
+    runner = engine.build(Job(flow, given.parameters, given.shapes, dtype))
     inputs = [x.float() for x in drawn.inputs]
     expected = Plain(given.flow, given.parameters, torch.float64)(*(x.double() for x in inputs))
     for found, true in zip(runner(*inputs), expected, strict=True):
-        torch.testing.assert_close(found.double(), true, rtol=2e-4, atol=2e-4)
+        torch.testing.assert_close(found.double(), true, rtol=slack, atol=slack)
 
 
 @pytest.mark.parametrize("engine", NAMES)
@@ -52,6 +54,19 @@ def test_operators(operator: str, engine: str) -> None:
     given, drawn = job(net, rewrite=False)
     try:
         compare(engine, given, drawn)
+    except EngineError as error:
+        assert engine != "torch" and "ONNX" in str(error)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operators_in_bfloat16(operator: str, engine: str) -> None:
+    """Whether or not this processor has arithmetic for it."""
+    net = cnndsl.loads(f"net N: {OPERATORS[operator]}").net()
+    given, drawn = job(net, rewrite=False)
+    largest = max(float(x.abs().max()) for x in drawn.inputs)
+    try:
+        compare(engine, given, drawn, torch.bfloat16, 0.05 * largest)
     except EngineError as error:
         assert engine != "torch" and "ONNX" in str(error)
 

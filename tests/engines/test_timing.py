@@ -1,0 +1,54 @@
+"""Runs are timed beside each other, and none while another's threads still work."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnndsl.engines import timing
+
+
+class _Clock:
+    """Time passes only while somebody sleeps; other threads work until ``idle_from``."""
+
+    def __init__(self, idle_from: float) -> None:
+        self.now, self.idle_from = 0.0, idle_from
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return min(self.now, self.idle_from)
+
+
+@pytest.mark.parametrize(("idle_from", "least"), [(0.0, 0.0), (0.05, 0.05), (9.0, 0.3)])
+def test_a_run_waits_until_no_thread_works(
+    idle_from: float, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock(idle_from)
+    monkeypatch.setattr(timing, "time", clock)
+    started: list[float] = []
+    timing.interleaved({"a": lambda: started.append(clock.now)}, 0)
+    assert least <= started[0] <= least + 3 * timing.STEP
+
+
+def test_rounds_end_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
+    found = timing.interleaved({"a": lambda: None}, 50, patience=20)
+    assert 1 <= len(found["a"]) < 20
+
+
+def test_rounds_are_interleaved() -> None:
+    asked: list[str] = []
+
+    def seconds(name: str) -> float:
+        asked.append(name)
+        return float(len(asked))
+
+    found = timing.in_rounds({"a": "a", "b": "b"}, 2, seconds)
+    assert asked == ["a", "b"] * 3
+    assert found == {"a": [3.0, 5.0], "b": [4.0, 6.0]}  # the first round warms up
