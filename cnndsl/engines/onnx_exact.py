@@ -43,7 +43,8 @@ def products_in_stages(model: Any) -> None:
     """Linear layers of many inputs become a sum of products of parts of them, in place.
 
     Most networks end in one, so that its error is the result's: DenseNet-121's on OpenVINO was
-    1.33 times PyTorch's, and is 0.71 times in eight parts.
+    1.70 times PyTorch's, and is 0.70 times in eight parts. (As one product of
+    three axes it is 0.52 times, but takes 0.2 ms: OpenVINO packs no such weights.)
     """
     held = {tensor.name: tensor for tensor in model.graph.initializer}
 
@@ -68,25 +69,17 @@ def _mean_of_rows(node: Any, height: int, width: int) -> list[Any]:
 
 
 def _sum_of_parts(node: Any, weight: Any, initializers: Any) -> list[Any]:
-    """``[N, inputs]`` as ``[parts, N, inputs / parts]``, times a matrix for each part."""
-    outputs, inputs = weight.shape
+    """Linear layers, each of a part of the inputs, and their sum; the last adds the bias."""
+    size = weight.shape[1] // _PARTS
+    sizes, name = f"{node.name}/sizes", node.name
+    initializers.append(numpy_helper.from_array(np.full(_PARTS, size), sizes))
     x, _, *bias = node.input
-    split, parts, axis = (f"{node.name}/{name}" for name in ("split", "parts", "axis"))
-    numbers = {
-        split: np.array([-1, _PARTS, inputs // _PARTS]),
-        parts: np.ascontiguousarray(weight.reshape(outputs, _PARTS, -1).transpose(1, 2, 0)),
-        axis: np.array([0]),
-    }
-    initializers.extend(numpy_helper.from_array(value, key) for key, value in numbers.items())
-    names = ("apart", "first", "each", "total")
-    apart, first, each, total = (f"{node.name}/{name}" for name in names)
-    nodes = [
-        helper.make_node("Reshape", [x, split], [apart], apart),
-        helper.make_node("Transpose", [apart], [first], first, perm=[1, 0, 2]),
-        helper.make_node("MatMul", [first, parts], [each], each),
-        helper.make_node("ReduceSum", [each, axis], [total], total, keepdims=0),
-    ]
-    last = helper.make_node("Add", [total, *bias], node.output, node.name)
-    if not bias:
-        last = helper.make_node("Identity", [total], node.output, node.name)
-    return [*nodes, last]
+    parts = [f"{name}/part{i}" for i in range(_PARTS)]
+    nodes = [helper.make_node("Split", [x, sizes], parts, f"{name}/split", axis=1)]
+    for i, part in enumerate(parts):
+        held = np.ascontiguousarray(weight[:, i * size : (i + 1) * size])
+        initializers.append(numpy_helper.from_array(held, f"{part}/weight"))
+        read = [part, f"{part}/weight", *(bias if i == _PARTS - 1 else ())]
+        nodes.append(helper.make_node("Gemm", read, [f"{part}/product"], part, transB=1))
+    products = [f"{part}/product" for part in parts]
+    return [*nodes, helper.make_node("Sum", products, node.output, name)]
