@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnndsl.ops.base import Op
+from cnndsl.ops.norm import LocalResponseNorm
 from cnndsl.ops.types import Type
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.ops import Affine, Chain, weights_of_link
@@ -37,7 +38,17 @@ def function_of(op: Op, types: Sequence[Type], weights: Mapping[str, Tensor]) ->
             made._buffers[name] = value
         else:
             made._parameters[name] = nn.Parameter(value, requires_grad=False)
-    return made.eval()
+    made.eval()
+    return _in_float(made) if isinstance(op, LocalResponseNorm) else made
+
+
+def _in_float(function: Function) -> Function:
+    """For what PyTorch has in no half precision on a CPU."""
+
+    def computed(x: Tensor) -> Tensor:
+        return function(x.float()).to(x.dtype) if x.dtype.itemsize < 4 else function(x)
+
+    return computed
 
 
 def _one_dtype(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -78,15 +78,25 @@ class OpenVinoEngine(Engine):
 
 
 class _Request:
-    """One place for inputs and results: a thread waits until another has taken its own."""
+    """One place for inputs and results: a thread waits until another has taken its own.
+
+    By its parts: ``infer(inputs)`` takes 15 us more, and three times that right behind a forward,
+    which leaves nothing in the caches.
+    """
 
     def __init__(self, request: Any, *, looks: bool) -> None:
+        import openvino
+
         self.request, self.looks, self.turn = request, looks, Lock()
+        self._tensor = openvino.Tensor
+        self._results = range(len(request.output_tensors))
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        arrays = dict(enumerate(map(float_array, inputs)))
+        arrays = list(map(float_array, inputs))
+        request = self.request
         with self.turn:
-            named = self.request.infer(arrays, share_inputs=True)
-            found = [named[i] for i in range(len(named))]
-            kept = without_sums(found, inputs) if self.looks else found
-            return [torch.from_numpy(y) for y in kept]  # copies, as no outputs are shared
+            for i, array in enumerate(arrays):
+                request.set_input_tensor(i, self._tensor(array, shared_memory=True))
+            request.infer()
+            found = [request.get_output_tensor(i).data.copy() for i in self._results]
+        return [torch.from_numpy(y) for y in (without_sums(found, inputs) if self.looks else found)]
