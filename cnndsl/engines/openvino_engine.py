@@ -52,16 +52,9 @@ class OpenVinoEngine(Engine):
         import openvino
         from openvino import properties
 
-        from cnndsl.engines.onnx_exact import products_in_stages
-        from cnndsl.engines.onnx_inputs import sum_inputs
-        from cnndsl.engines.onnx_model import onnx_model
-
-        full = replace(job, dtype=torch.float32)
-        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
-        if not self.as_written:
-            if job.dtype == torch.float32:  # in less, each part would be rounded
-                products_in_stages(model)
-            sum_inputs(model)
+        core = openvino.Core()
+        has_half = "BF16" in core.get_property("CPU", properties.device.capabilities())
+        model = self._model(job, has_half)
         kind = openvino.Type.bf16 if job.dtype == torch.bfloat16 else openvino.Type.f32
         settings = {
             properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
@@ -71,10 +64,28 @@ class OpenVinoEngine(Engine):
         if streams > 1:
             settings[properties.num_streams()] = streams
         try:
-            read = openvino.Core().read_model(model.SerializeToString())
+            read = core.read_model(model.SerializeToString())
             return openvino.compile_model(read, "CPU", settings)
         except Exception as error:  # its errors have no common base
             raise EngineError(f"openvino: {error}") from None
+
+    def _model(self, job: Job, has_half: bool) -> Any:
+        """In ONNX. ``has_half``: this processor has arithmetic for bfloat16."""
+        from cnndsl.engines.onnx_exact import products_in_stages
+        from cnndsl.engines.onnx_inputs import sum_inputs
+        from cnndsl.engines.onnx_model import onnx_model
+        from cnndsl.engines.openvino_forms import products_as_convolutions
+
+        full = replace(job, dtype=torch.float32)
+        model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
+        if self.as_written:
+            return model
+        if job.dtype == torch.float32:  # in less, each part would be rounded
+            products_in_stages(model)
+        elif has_half and job.shapes[0][0] == 1:
+            products_as_convolutions(model)
+        sum_inputs(model)
+        return model
 
 
 class _Request:
