@@ -147,18 +147,27 @@ class _Coarse(Engine):
 
     def build(self, job: Job) -> Runner:
         exact = Plain(job.flow, job.parameters, torch.float64)
-        plain = Plain(job.flow, job.parameters)
+        plain = Plain(job.flow, job.parameters, job.dtype)
 
         def run(x: torch.Tensor) -> list[torch.Tensor]:
             true = exact(x.double())[0]
-            return [true + self.times * (plain(x)[0] - true)]
+            return [true + self.times * (plain(x.to(job.dtype))[0] - true)]
 
         return run
 
 
-@pytest.mark.parametrize(("times", "chosen"), [(1.15, True), (1.23, False), (0.5, True)])
+@pytest.mark.parametrize(
+    ("times", "dtype", "chosen"),
+    [
+        (1.15, torch.float32, True),
+        (1.23, torch.float32, False),
+        (0.5, torch.float32, True),
+        (0.97, torch.bfloat16, True),
+        (1.03, torch.bfloat16, False),
+    ],
+)
 def test_what_is_less_exact_than_pytorch_is_not_chosen(
-    times: float, chosen: bool, monkeypatch: pytest.MonkeyPatch
+    times: float, dtype: torch.dtype, chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room to spare: on other samples it may be less exact than on those it is judged by."""
     monkeypatch.setitem(ENGINES, "coarse", _Coarse(times))
@@ -166,7 +175,7 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
     monkeypatch.setattr(accuracy, "floor", lambda true: 0.0)
     monkeypatch.setattr(choose, "_timed", lambda runs: {c: -len(c.engine.name) for c in runs})
     text = "net N: [3, H, W] = conv(8, 3) -> relu -> conv(8, 3)"
-    network: Any = cnndsl.loads(text).net().compile(engine="auto").eval()
+    network: Any = cnndsl.loads(text).net().compile(engine="auto", dtype=dtype).eval()
     with torch.no_grad():
         network(torch.randn(1, 3, 8, 8))
     assert network._live.choice.engine.name == ("coarse" if chosen else "torch")
