@@ -79,9 +79,7 @@ class Compilation:
     def _check(self, texts: Mapping[Source, str]) -> Findings:
         """The same net of the same program with other texts."""
         program = self.program.with_texts(texts, self._watch)
-        net = Compilation(
-            program, self.name, self.parameters, self.at, self._chooser, self._watch
-        )
+        net = Compilation(program, self.name, self.parameters, self.at, self._chooser, self._watch)
         yield "", net.problems, net.expansion.spent
 
     @cached_property

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_BESIDE = (("ruff", "check", "."), ("mypy",))
+_BESIDE = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 """These run beside the tests, as one of them would leave a core idle for its time."""
 _TESTS = ("pytest", "-n", "2", "--dist", "worksteal")
 _ROOT = Path(__file__).parents[1]

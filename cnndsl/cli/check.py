@@ -176,9 +176,7 @@ def _fixed(
     return checked
 
 
-def _rewritten(
-    name: str, program: Program, texts: dict[Any, str], wanted: Wanted
-) -> Checked:
+def _rewritten(name: str, program: Program, texts: dict[Any, str], wanted: Wanted) -> Checked:
     """Writes the new texts, each file whole or not at all, and checks again."""
     keep_weights(program)
     for source, text in texts.items():
@@ -190,9 +188,5 @@ def _rewritten(
     import cnndsl
 
     text = texts.get(program.source, program.source.text)
-    again = cnndsl.loads(
-        text, name=program.source.name, root=program.root, limits=program.limits
-    )
+    again = cnndsl.loads(text, name=program.source.name, root=program.root, limits=program.limits)
     return _checked(again, wanted)
-
-

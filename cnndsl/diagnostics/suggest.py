@@ -1,8 +1,8 @@
 """The name that was probably meant.
 
-Three sources, surest first: the same name but for case and underscores; the name another
-framework uses for it; a slip of the fingers. Better silent than silly: a far-off guess sends
-people the wrong way.
+Five sources, surest first: the same name but for case and underscores; the name another
+framework uses for it; a slip of the fingers; a name that begins so; a slip in another framework's
+name. Better silent than silly: a far-off guess sends people the wrong way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from cnndsl.diagnostics.aliases import ALIASES
 
 _LONGEST = 64
+_LONG_ALIAS = 6
 _DIGITS = str.maketrans("", "", "0123456789")
 
 
@@ -20,7 +21,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     names = [c for c in dict.fromkeys(candidates) if c != name]
     if not names or not name or len(name) > _LONGEST:
         return None
-    return _same(name, names) or _alias(name, names) or _slip(name, names) or _start(name, names)
+    ways = (_same, _alias, _slip, _start, _slip_of_alias)
+    return next((meant for way in ways if (meant := way(name, names))), None)
 
 
 def distance(a: str, b: str, limit: int) -> int:
@@ -64,11 +66,25 @@ def _same(name: str, names: list[str]) -> str | None:
 def _alias(name: str, names: list[str]) -> str | None:
     known = set(names)
     folded = _folded(name)
-    for key in (folded, folded.removesuffix("1d").removesuffix("2d").removesuffix("3d")):
+    for key in (folded, _without_rank(folded)):
         meant = next((c for c in ALIASES.get(key, ()) if c in known), None)
         if meant:
             return meant
     return None
+
+
+def _without_rank(folded: str) -> str:
+    return folded.removesuffix("1d").removesuffix("2d").removesuffix("3d")
+
+
+def _slip_of_alias(name: str, names: list[str]) -> str | None:
+    """``bacthnorm`` is ``batchnorm``: one slip in a long name of another framework."""
+    folded = _without_rank(_folded(name))
+    if len(folded) < _LONG_ALIAS:
+        return None
+    keys = sorted(key for key in ALIASES if len(key) >= _LONG_ALIAS and key[0] == folded[0])
+    near = (k for k in keys if _digits(k) == _digits(folded) and distance(folded, k, 1) == 1)
+    return next((meant for key in near if (meant := _alias(key, names))), None)
 
 
 def _slip(name: str, names: list[str]) -> str | None:

@@ -39,16 +39,7 @@ def function_of(op: Op, types: Sequence[Type], weights: Mapping[str, Tensor]) ->
         else:
             made._parameters[name] = nn.Parameter(value, requires_grad=False)
     made.eval()
-    return _in_float(made) if isinstance(op, LocalResponseNorm) else made
-
-
-def _in_float(function: Function) -> Function:
-    """For what PyTorch has in no half precision on a CPU."""
-
-    def computed(x: Tensor) -> Tensor:
-        return function(x.float()).to(x.dtype) if x.dtype.itemsize < 4 else function(x)
-
-    return computed
+    return _InFloat(made) if isinstance(op, LocalResponseNorm) else made
 
 
 def _one_dtype(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -57,6 +48,18 @@ def _one_dtype(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if weight is None or all(value.dtype == weight.dtype for value in weights.values()):
         return weights
     return {name: value.to(weight.dtype) for name, value in weights.items()}
+
+
+class _InFloat(nn.Module):
+    """For what PyTorch has in no half precision on a CPU."""
+
+    def __init__(self, made: nn.Module) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, x: Tensor) -> Tensor:
+        lacks = x.dtype.itemsize < 4 and x.device.type == "cpu"
+        return self.made(x.float()).to(x.dtype) if lacks else self.made(x)  # type: ignore[no-any-return]
 
 
 class _Affine(nn.Module):

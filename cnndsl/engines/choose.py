@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnndsl.engines import memory
 from cnndsl.engines.accuracy import Standard, samples
@@ -53,7 +53,10 @@ begins after so many seconds; not at all if one would take longer."""
 
 EXACT, EXACT_HALF = 1.2, 1.0
 """How much larger than PyTorch's an engine's error may be on a few samples, so that it is at most
-``SLACK`` times as large on others; and in half precision, where PyTorch rounds more often."""
+``SLACK`` times as large on others; and in half precision, where PyTorch rounds after each layer and
+an engine has no reason to be less exact."""
+RULES = 2
+"""Of what is chosen: a choice by other rules is made again."""
 
 
 def live_for(
@@ -141,12 +144,18 @@ def _race(
     for choice in choices:
         try:
             runner = choice.build(replace(job, flow=recipe.fused(choice.engine, job.sizes)))
-            if choice.engine.name == "torch" or standard.is_met_by(runner, slack):
+            as_given = partial(_rounded, runner, _entering(job))
+            if choice.engine.name == "torch" or standard.is_met_by(as_given, slack):
                 runners[choice] = runner
         except EngineError:
             continue
     given = [x.to(_entering(job)) for x in standard.inputs[0]]
     return _timed({choice: partial(runner, *given) for choice, runner in runners.items()})
+
+
+def _rounded(runner: Runner, dtype: torch.dtype, *inputs: Tensor) -> Sequence[Tensor]:
+    """Results as ``Live`` gives them."""
+    return [y.to(dtype) for y in runner(*inputs)]
 
 
 def _entering(job: Job) -> torch.dtype:
@@ -172,6 +181,7 @@ def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:
     flow = hashlib.sha256(show_flow(job.flow).encode()).hexdigest()
     packages = ("torch", "onnxruntime", "openvino")
     return {
+        "rules": RULES,
         "flow": flow,
         "engines": [engine.name for engine in engines],
         "shapes": [list(shape) for shape in job.shapes],
@@ -179,7 +189,11 @@ def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:
         "inputs": str(_entering(job)),
         "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in ("cnndsl", *packages)},
-        "machine": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
+        "machine": [
+            platform.machine(),
+            torch.backends.cpu.get_cpu_capability(),
+            torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        ],
     }
 
 

@@ -14,8 +14,9 @@ Tensors = dict[int, dict[str, Tensor]]
 def derived(job: Job) -> Tensors:
     """For each step id its weights by name.
 
-    Biases stay float32 in half precision: they are added in the accumulator. Raises EngineError
-    where a number is not finite: folding may overflow where the plain module does not.
+    Biases stay float32 in half precision: they are added in the accumulator, where an engine can.
+    Raises EngineError where a number is not finite: folding may overflow where the plain module
+    does not.
     """
     value = Evaluator(job.parameters)
     found: Tensors = {}

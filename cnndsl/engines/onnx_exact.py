@@ -54,7 +54,7 @@ def products_in_stages(model: Any) -> None:
         weight = numpy_helper.to_array(held[node.input[1]])  # [outputs, inputs]
         if weight.shape[1] < _LONG or weight.shape[1] % _PARTS:
             return [node]
-        return _sum_of_parts(node, weight, model.graph.initializer)
+        return _sum_of_parts(node, weight, held, model.graph.initializer)
 
     put_nodes(model.graph, (new for node in model.graph.node for new in staged(node)))
     drop_unread(model.graph)
@@ -68,18 +68,21 @@ def _mean_of_rows(node: Any, height: int, width: int) -> list[Any]:
     ]
 
 
-def _sum_of_parts(node: Any, weight: Any, initializers: Any) -> list[Any]:
+def _sum_of_parts(node: Any, weight: Any, held: dict[str, Any], initializers: Any) -> list[Any]:
     """Linear layers, each of a part of the inputs, and their sum; the last adds the bias."""
     size = weight.shape[1] // _PARTS
     sizes, name = f"{node.name}/sizes", node.name
     initializers.append(numpy_helper.from_array(np.full(_PARTS, size), sizes))
-    x, _, *bias = node.input
+    x, whole, *bias = node.input
     parts = [f"{name}/part{i}" for i in range(_PARTS)]
     nodes = [helper.make_node("Split", [x, sizes], parts, f"{name}/split", axis=1)]
     for i, part in enumerate(parts):
-        held = np.ascontiguousarray(weight[:, i * size : (i + 1) * size])
-        initializers.append(numpy_helper.from_array(held, f"{part}/weight"))
-        read = [part, f"{part}/weight", *(bias if i == _PARTS - 1 else ())]
+        key = f"{whole}/part{i}"
+        if key not in held:  # a weight that two layers share is held once
+            own = np.ascontiguousarray(weight[:, i * size : (i + 1) * size])
+            held[key] = numpy_helper.from_array(own, key)
+            initializers.append(held[key])
+        read = [part, key, *(bias if i == _PARTS - 1 else ())]
         nodes.append(helper.make_node("Gemm", read, [f"{part}/product"], part, transB=1))
     products = [f"{part}/product" for part in parts]
     return [*nodes, helper.make_node("Sum", products, node.output, name)]

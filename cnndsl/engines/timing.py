@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 Name = TypeVar("Name")
 Run = TypeVar("Run")
 
-STEP, LONGEST_REST = 0.005, 0.3
+STEP, LONGEST_REST = 0.02, 0.16
 """Seconds. Threads of a library that has just run go on looking for work (onnxruntime's for 50 ms);
-whoever runs meanwhile lacks a core (measured: half as fast). Where a process has other work to do,
-it is not waited for longer than that."""
-
+whoever runs meanwhile lacks a core (measured: half as fast). A step is two ticks of a slow clock,
+by which systems count the time of threads. Where a process has other work to do, it is not waited
+for longer than that."""
 
 LONG = 0.4
 """Seconds beside which the waking of threads is nothing."""
@@ -60,7 +60,7 @@ def _steady(run: Callable[[], Any], best_of: int) -> float:
 
 
 def _rest() -> None:
-    """Until no thread of this process works."""
+    """Until no thread of this process works, if that comes soon."""
     latest = time.perf_counter() + LONGEST_REST
     while time.perf_counter() < latest:
         busy = time.process_time()

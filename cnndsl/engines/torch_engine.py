@@ -198,10 +198,10 @@ def _fused(
     edges, bias = op.edges(x), weights.get("bias")
     padding = [edges.top, edges.left] if edges.symmetric else [0, 0]
     where = (padding, [*op.stride], [*op.dilation], op.groups)
-    # The size only chooses among blocked layouts; the weight serves every size.
-    pack = torch.ops.mkldnn._reorder_convolution_weight
     if residual and bias is not None:  # that form takes a bias in the weight's dtype alone
         bias = bias.to(weights["weight"].dtype)
+    # The size only chooses among blocked layouts; the weight serves every size.
+    pack = torch.ops.mkldnn._reorder_convolution_weight
     weight = pack(weights["weight"], *where, _hint(x, job))
     fused, name = torch.ops.mkldnn._convolution_pointwise, epilogue[0]
     border = None if edges.symmetric else edges.torch_order

@@ -75,9 +75,7 @@ def convolve_boxes(
             value, m, ok, f, filters, area,
             rows, residual, residual_pitch, gate, gate_pitch, EPILOGUE, GATE_MAP,
         )  # fmt: skip
-        put_boxes(
-            y, y_box, y_pitch, value, m, ok, f, filters, n, h, v, first, TN, TH, TW, BF
-        )
+        put_boxes(y, y_box, y_pitch, value, m, ok, f, filters, n, h, v, first, TN, TH, TW, BF)
 
 
 @triton.jit

@@ -74,9 +74,7 @@ def multiply(
                     row = row.to(tl.int64)
                 tl.store(parts + row * filters + f, total, mask=f < filters)
             else:
-                put_boxes(
-                    y, y_box, y_pitch, acc, m, ok, f, filters, n, 0, p, first, 1, 1, BM, BF
-                )
+                put_boxes(y, y_box, y_pitch, acc, m, ok, f, filters, n, 0, p, first, 1, 1, BM, BF)
 
 
 class Gemm(Kernel):

@@ -51,9 +51,7 @@ def why_no_pool(problem: Problem, index: int, name: str) -> str | None:
     return misfit(problem, index)
 
 
-def pack_around(
-    problem: Problem, index: int, weights: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def pack_around(problem: Problem, index: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The numbers of what stands before link ``index`` and of what follows it."""
     return pack_before(problem, index, weights) | pack_behind(problem, index, weights)
 

@@ -86,9 +86,7 @@ def convolve_activated(
             acc, m, ok, f, filters, area, rows, residual, residual_pitch, gate, gate_pitch,
             EPILOGUE, GATE_MAP,
         )  # fmt: skip
-        put_boxes(
-            y, y_box, y_pitch, acc, m, ok, f, filters, n, h, v, first, TN, TH, TW, BF
-        )
+        put_boxes(y, y_box, y_pitch, acc, m, ok, f, filters, n, h, v, first, TN, TH, TW, BF)
 
 
 @triton.jit

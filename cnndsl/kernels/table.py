@@ -43,8 +43,6 @@ FRAMED: tuple[Kernel, ...] = (FramedStem(),)
 """Only for what comes from outside, and is copied to within a frame."""
 
 
-def taking(
-    problem: Problem, capability: int, kernels: Sequence[Kernel] = KERNELS
-) -> list[Kernel]:
+def taking(problem: Problem, capability: int, kernels: Sequence[Kernel] = KERNELS) -> list[Kernel]:
     """Those that take it, the one that is expected to be fastest first."""
     return [kernel for kernel in kernels if kernel.refuses(problem, capability) is None]

@@ -59,9 +59,7 @@ class Scale(Op, name="scale"):
     path, ``(C, 1, 1)`` or ``(C,)``, as ConvNeXt's ``layer_scale`` (arXiv:2201.03545).
     """
 
-    by: float | str = param(
-        default=LEARNED, doc="the factor", choices=(LEARNED,), coerce=_factor
-    )
+    by: float | str = param(default=LEARNED, doc="the factor", choices=(LEARNED,), coerce=_factor)
     init: float = param(default=1.0, doc="the learned factor to start from")
 
     def weights(self, x: FeatureMap | Vector) -> tuple[Weight, ...]:

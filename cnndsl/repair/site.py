@@ -97,4 +97,3 @@ class Site:
         while frame is not None and frame.parent is not None:
             frame = frame.parent
         return self.places.declaration(frame.span) if frame else None
-

@@ -29,9 +29,7 @@ class Applier(Caller):
         """One term applied to what flows into it."""
 
     @abstractmethod
-    def body(
-        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace
-    ) -> Routine[Flow]:
+    def body(self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace) -> Routine[Flow]:
         """The terms of a declaration, one after the other."""
 
     @abstractmethod

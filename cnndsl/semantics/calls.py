@@ -66,9 +66,7 @@ class Caller(Evaluator):
         if given is None:
             return None
         frame = Frame(span.text, path, span, caller.frame, (target.name, given))
-        activation = Activation(
-            frame, path, Wires(flow.ids), caller.defaults, caller.depth + 1
-        )
+        activation = Activation(frame, path, Wires(flow.ids), caller.defaults, caller.depth + 1)
         inner = Env(target.scope, activation)
         needed = [p.name.text for p in target.tree.params if p.default is None]
         missing = [name for name in needed if name not in given]
@@ -104,9 +102,7 @@ class Caller(Evaluator):
             elif position < len(names):
                 name = names[position]
             else:
-                self.state.report(
-                    errors.too_many(argument.span, owner, len(arguments), len(names))
-                )
+                self.state.report(errors.too_many(argument.span, owner, len(arguments), len(names)))
                 return None
             if name not in names:
                 at = argument.name.span if argument.name else argument.span
@@ -380,5 +376,3 @@ def _is_constant(value: Any) -> bool:
 def _weights(weights: Sequence[Any]) -> str:
     shown = [f"{w.name or 'weight'} {list(w.shape)}" for w in weights if not w.buffer]
     return ", ".join(shown) or "none"
-
-

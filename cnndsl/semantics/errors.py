@@ -249,9 +249,7 @@ def ascription(span: Span, dims: Span, claimed: str, note: str, fault: ClaimFaul
     notes = (note,) if note else ()
     fix = Fix("say what it is", (Edit(dims, found),))
     message = f"this is {found}, not {claimed}"
-    return Diagnostic(
-        "E0406", message, (Label(span, ""),), notes=notes, fixes=(fix,), cause=fault
-    )
+    return Diagnostic("E0406", message, (Label(span, ""),), notes=notes, fixes=(fix,), cause=fault)
 
 
 def bad_where(span: Span, message: str) -> Diagnostic:

@@ -308,9 +308,7 @@ class Expander(Repeater):
         self.replay.keep(call, before, events, result)
         return result
 
-    def body(
-        self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace
-    ) -> Routine[Flow]:
+    def body(self, tree: ast.Declaration, env: Env, flow: Flow, space: Namespace) -> Routine[Flow]:
         """Lets in order, then the results, all from the same input."""
         for let in tree.body.lets:
             yield self._let(let, env, flow, space)
@@ -335,9 +333,7 @@ class Expander(Repeater):
         if len(names) == 1:
             env.names[names[0]] = Wires(found.ids)
             return
-        failed = len(found.ids) == 1 and isinstance(
-            self.state.nodes[found.ids[0]].type, Unknown
-        )
+        failed = len(found.ids) == 1 and isinstance(self.state.nodes[found.ids[0]].type, Unknown)
         if len(found.ids) != len(names) and not failed:
             message = f"{len(names)} names for {len(found.ids)} wires"
             self.state.report(errors.wire_count(let.span, message))

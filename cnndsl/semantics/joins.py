@@ -129,9 +129,7 @@ def size_of(type: Type | None, axis: str) -> Any:
     return type.features if isinstance(type, Vector) and axis == "features" else None
 
 
-def _disagreeing(
-    op: Op, error: RuleError, xs: Sequence[Type], facts: Facts
-) -> tuple[int, int]:
+def _disagreeing(op: Op, error: RuleError, xs: Sequence[Type], facts: Facts) -> tuple[int, int]:
     if isinstance(error, JoinError):
         return error.operands
     for index in range(1, len(xs)):

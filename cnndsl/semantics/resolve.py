@@ -35,9 +35,7 @@ def resolve(scope: Scope, module: ast.Module, collector: Collector) -> None:
     collector.extend(sorted(found.all, key=lambda d: d.span.start if d.span else 0))
 
 
-def _unused_imports(
-    scope: Scope, module: ast.Module, used: set[str], found: Collector
-) -> None:
+def _unused_imports(scope: Scope, module: ast.Module, used: set[str], found: Collector) -> None:
     perhaps = {*used, *scope.missing, *module.unread}
     for imported in module.imports:
         for name in imported.names:
@@ -68,7 +66,6 @@ class Unknowns:
             for (name, near), places in self._places.items()
             for what in [self._kinds[name, near]]
         ]
-
 
     def _remarks(self, name: str, what: str, near: str | None) -> Iterable[str]:
         note = self._notes.get((name, near))

@@ -304,9 +304,7 @@ class State:
     def next_id(self) -> int:
         return self._next
 
-    def failed(
-        self, span: Span, believed: Type = UNKNOWN, inputs: tuple[int, ...] = ()
-    ) -> Flow:
+    def failed(self, span: Span, believed: Type = UNKNOWN, inputs: tuple[int, ...] = ()) -> Flow:
         """A wire for what an error left without a value; its type is unknown, or believed.
 
         The error may have been found before: a name that nobody knows, say.

@@ -52,7 +52,7 @@ def step_in_words(node: Node) -> str:
 
 def shortened(text: str) -> str:
     """Text on one line, cut where it gets long."""
-    text = " ".join(line.split("#")[0].strip() for line in text[:4 * _LONG].splitlines())
+    text = " ".join(line.split("#")[0].strip() for line in text[: 4 * _LONG].splitlines())
     text = " ".join(text.split())
     return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 

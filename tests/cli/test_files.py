@@ -93,9 +93,7 @@ def test_commands_survive_a_full_disk(words: list[str], text: str, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_new_leaves_nothing_on_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_leaves_nothing_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert cnndsl("new", "Small").code == 2
     assert os.listdir(tmp_path) == []

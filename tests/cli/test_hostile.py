@@ -85,9 +85,10 @@ def test_calls_in_a_table(tmp_path: Path) -> None:
         assert run.code == 0, run.err
         assert visible(run.out)
     assert r"\<b\>" in cnndsl("summary", str(path), "--format", "markdown").out
-    assert r"\textbackslash{}evil\{\} \& \$x\$" in cnndsl(
-        "summary", str(path), "--format", "latex"
-    ).out
+    assert (
+        r"\textbackslash{}evil\{\} \& \$x\$"
+        in cnndsl("summary", str(path), "--format", "latex").out
+    )
 
 
 def test_cells_stay_cells() -> None:

@@ -43,6 +43,9 @@ LAYER_SLIPS = {
     "deconv": "conv_transpose", "GroupNorm": "group_norm", "UpSampling2D": "upsample",
     "PixelShuffle": "pixel_shuffle", "convolutional": "conv", "Eltwise": "add",
     "StochasticDepth": "droppath",
+    # fingers on other frameworks' names
+    "bacthnorm": "bn", "BatchNrom2d": "bn", "GlobalAvergePooling2D": "gap", "concatnate": "concat",
+    "fullyconected": "linear", "StochasticDepht": "droppath",
 }  # fmt: skip
 PARAMETER_SLIPS = {
     "out_channels": "out", "filters": "out", "num_output": "out", "units": "out",
@@ -55,7 +58,8 @@ PARAMETER_SLIPS = {
 STRANGERS = (
     "mish", "attention", "lstm", "embedding", "transformer", "x", "f", "foo", "bar", "squeeze",
     "Xception", "data", "loss", "optimizer", "y1", "encoder", "abc", "bm", "ib",
-    "conversationalist", "zzzzzz", "", "_", "a" * 65,
+    "conversationalist", "zzzzzz", "", "_", "a" * 65, "densa", "swash", "bathroom",
+    "dropping", "cooling", "residual2", "shortcut2", "shuffle1",
 )  # fmt: skip
 
 

@@ -124,6 +124,25 @@ def test_what_is_timed_gets_inputs_as_they_come(
     assert seen and set(seen) == {given}
 
 
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+def test_results_are_judged_as_they_are_given(
+    given: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that computes more exactly than that is rounded once more."""
+    seen = []
+
+    def is_met_by(standard: accuracy.Standard, runner: Runner, slack: float) -> bool:
+        seen.extend(y.dtype for y in runner(*standard.inputs[0]))
+        return True
+
+    monkeypatch.setattr(accuracy.Standard, "is_met_by", is_met_by)
+    monkeypatch.setattr(choose, "QUICK", ("torch", "onnxruntime"))
+    fast = cnndsl.loads(TEXT).net().compile(engine="auto", dtype=torch.bfloat16).eval().to(given)
+    with torch.no_grad():
+        fast(torch.zeros(1, 1, 4, 4, dtype=given))
+    assert seen and set(seen) == {given}
+
+
 def test_slow_choices_are_not_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more round of them would take longer than there is patience."""
     looks: list[Any] = []
@@ -174,7 +193,8 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
     monkeypatch.setattr(choose, "QUICK", ("torch", "coarse"))
     monkeypatch.setattr(accuracy, "floor", lambda true: 0.0)
     monkeypatch.setattr(choose, "_timed", lambda runs: {c: -len(c.engine.name) for c in runs})
-    text = "net N: [3, H, W] = conv(8, 3) -> relu -> conv(8, 3)"
+    # Errors of many roundings: of one, rounding again would leave none to compare.
+    text = "net N: [3, H, W] = conv(8, 31) -> relu -> conv(8, 31)"
     network: Any = cnndsl.loads(text).net().compile(engine="auto", dtype=dtype).eval()
     with torch.no_grad():
         network(torch.randn(1, 3, 8, 8))

@@ -23,7 +23,9 @@ class _Clock:
         return min(self.now, self.idle_from)
 
 
-@pytest.mark.parametrize(("idle_from", "least"), [(0.0, 0.0), (0.05, 0.05), (9.0, 0.3)])
+@pytest.mark.parametrize(
+    ("idle_from", "least"), [(0.0, 0.0), (0.05, 0.05), (9.0, timing.LONGEST_REST)]
+)
 def test_a_run_waits_until_no_thread_works(
     idle_from: float, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

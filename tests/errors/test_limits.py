@@ -135,6 +135,7 @@ def pair(tmp_path: Path) -> Path:
 
 def test_words_and_signs_alone(pair: Path) -> None:
     """A file is read only while what was read before is within the limit."""
+
     def checked(tokens: int) -> tuple[cnndsl.Diagnostic, ...]:
         return cnndsl.loads(PAIR, root=pair, limits=replace(Limits(), tokens=tokens)).diagnostics
 

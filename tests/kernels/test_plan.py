@@ -187,8 +187,7 @@ def test_a_frame_that_did_not_win_is_told_of() -> None:
     def slow(problem: Problem, ways: Sequence[Way]) -> dict[Way, float]:
         """The framed one is second."""
         return {
-            way: 2e-4 if way.frame(problem) else 1e-4 if way.maker is ATEN else 3e-4
-            for way in ways
+            way: 2e-4 if way.frame(problem) else 1e-4 if way.maker is ATEN else 3e-4 for way in ways
         }
 
     flow, chooser = flow_from("[3, 32, 32] = conv(16, 3, stride=2) -> relu"), Chooser(H100, slow)

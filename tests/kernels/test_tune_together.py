@@ -316,9 +316,7 @@ def test_chunks_are_a_share_of_what_the_parts_take(bench: Callable[..., Bench]) 
     device = replace(ROOMY, bandwidth=ROOMY.bandwidth / 10**4)
     found = bench(takes)
     assert found.tuner(device=device).tune(flow, 16, torch.float32)
-    outlook = Outlook(
-        flow, 16, torch.float32, Chooser(device, found.store, found.store.known)
-    )
+    outlook = Outlook(flow, 16, torch.float32, Chooser(device, found.store, found.store.known))
     region = next(r for r in found.plan(flow, 16, device=device).regions if r.chunk == 8)
     first, last = region.first, region.last
     search = Search(outlook, (8,))

@@ -39,9 +39,7 @@ class Drawn:
         shapes = flow.parameter_shapes()
         draw = self._whole if whole else self._awkward
         self.parameters = draw(dict(sorted(shapes.items())))
-        self.inputs = [
-            self._input((2, *shape(concrete(step.type, sizes)))) for step in flow.inputs
-        ]
+        self.inputs = [self._input((2, *shape(concrete(step.type, sizes)))) for step in flow.inputs]
         if poisoned:
             self.inputs = [
                 torch.cat([value, _poisoned(value, corner=-(index % 2))])

@@ -68,9 +68,7 @@ def body(term: str, declarations: str = "", size: str = "[3, H, W]") -> str:
     ],
 )  # fmt: skip
 def test_names(term: str, expected: list[str]) -> None:
-    declarations = (
-        "def D = linear(2)\nblock B = relu -> linear(3, bias=no)\ndef P(f) = f\n"
-    )
+    declarations = "def D = linear(2)\nblock B = relu -> linear(3, bias=no)\ndef P(f) = f\n"
     assert keys(net(body(term, declarations, "[3]"))) == expected
 
 

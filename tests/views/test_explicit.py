@@ -60,11 +60,7 @@ def test_every_operator_can_be_written_out() -> None:
 
 
 def test_values_that_differ_between_uses_stay_unsaid() -> None:
-    text = (
-        "def F(k) = conv(8, k)\n"
-        "net A: [8, H, W] = F(3) -> bn -> F(5)\n"
-        "def Unused = conv(8, 3)\n"
-    )
+    text = "def F(k) = conv(8, k)\nnet A: [8, H, W] = F(3) -> bn -> F(5)\ndef Unused = conv(8, 3)\n"
     assert explicit(cnndsl.loads(text)).splitlines() == [
         "def F(k) = conv(8, k, stride=1, dilation=1, groups=1)",
         "net A: [8, H, W] = F(3) -> bn(eps=1e-05, momentum=0.1, affine=yes) -> F(5)",

@@ -143,9 +143,7 @@ class Chooser:
         moved = problem.bytes / self.device.bandwidth
         return max(computed, moved) + kernels * self.device.interval
 
-    def _cut(
-        self, problem: Problem, first: int, last: int, ends: Ends
-    ) -> tuple[Segment, Ends]:
+    def _cut(self, problem: Problem, first: int, last: int, ends: Ends) -> tuple[Segment, Ends]:
         """Links ``first`` to ``last``, and which of the ends are theirs, too."""
         places = ends.places if last == len(problem.links) else 0
         return segment(problem, first, last), Ends(places, ends.outside and not first)

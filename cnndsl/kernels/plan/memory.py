@@ -119,9 +119,7 @@ def _hold(planned: Planned, storages: Storages) -> None:
             storages.homes[source.id].storage.extend(own.last)
 
 
-def _frames(
-    plan: Plan, storages: Storages, only: Region | None
-) -> Iterator[tuple[int, Frame]]:
+def _frames(plan: Plan, storages: Storages, only: Region | None) -> Iterator[tuple[int, Frame]]:
     """Of inputs that a kernel wants in one. Zeros are written once, so its place is not shared."""
     for position, planned in enumerate(plan.steps):
         here = only is None or only.first <= position < only.last
