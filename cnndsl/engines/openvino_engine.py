@@ -70,7 +70,7 @@ class OpenVinoEngine(Engine):
 
     def _model(self, job: Job, half: bool) -> Any:
         """In ONNX. ``half``: it is to be computed in bfloat16."""
-        from cnndsl.engines.onnx_exact import products_in_stages
+        from cnndsl.engines.onnx_exact import means_in_stages, products_in_stages
         from cnndsl.engines.onnx_inputs import sum_inputs
         from cnndsl.engines.onnx_model import onnx_model
         from cnndsl.engines.openvino_forms import products_as_convolutions
@@ -79,9 +79,11 @@ class OpenVinoEngine(Engine):
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if self.as_written:
             return model
-        if not half:  # where each part would be rounded
+        if half:
+            means_in_stages(model)
+        else:  # where no part is rounded
             products_in_stages(model)
-        elif job.shapes[0][0] == 1:
+        if half and job.shapes[0][0] == 1:
             products_as_convolutions(model)
         sum_inputs(model)
         return model

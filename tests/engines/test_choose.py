@@ -181,8 +181,8 @@ class _Coarse(Engine):
         (1.15, torch.float32, True),
         (1.23, torch.float32, False),
         (0.5, torch.float32, True),
-        (0.97, torch.bfloat16, True),
-        (1.03, torch.bfloat16, False),
+        (1.03, torch.bfloat16, True),
+        (1.07, torch.bfloat16, False),
     ],
 )
 def test_what_is_less_exact_than_pytorch_is_not_chosen(

@@ -69,6 +69,15 @@ def test_a_shared_weight_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_equal(text)
 
 
+def test_means_of_large_maps_are_taken_in_stages() -> None:
+    """Where it computes in bfloat16; in float32 it is exact enough."""
+    net = cnndsl.loads("net N: [4, 13, 13] = gap").net()
+    job = Job(Flow(net.graph), {}, ((1, 4, 13, 13),), torch.bfloat16)
+    forms = [OpenVinoEngine()._model(job, half).graph.node for half in (True, False)]
+    staged, whole = (Counter(node.op_type for node in nodes) for nodes in forms)
+    assert staged["AveragePool"] == 2 and whole["AveragePool"] == 0
+
+
 def test_where_they_do_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several samples, of few weights, and where float32 is computed."""
     text = LINEAR.format(bias="")
