@@ -197,5 +197,5 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
     text = "net N: [3, H, W] = conv(8, 31) -> relu -> conv(8, 31)"
     network: Any = cnndsl.loads(text).net().compile(engine="auto", dtype=dtype).eval()
     with torch.no_grad():
-        network(torch.randn(1, 3, 8, 8))
+        network(torch.randn(1, 3, 40, 40))
     assert network._live.choice.engine.name == ("coarse" if chosen else "torch")
