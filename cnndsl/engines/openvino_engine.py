@@ -79,12 +79,12 @@ class OpenVinoEngine(Engine):
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if self.as_written:
             return model
-        if half:
-            means_in_stages(model)
-        else:  # where no part is rounded
+        if not half:  # where each part would be rounded
             products_in_stages(model)
-        if half and job.shapes[0][0] == 1:
-            products_as_convolutions(model)
+        else:
+            means_in_stages(model)
+            if job.shapes[0][0] == 1:
+                products_as_convolutions(model)
         sum_inputs(model)
         return model
 

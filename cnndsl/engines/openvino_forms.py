@@ -17,7 +17,7 @@ def products_as_convolutions(model: Any) -> None:
     """Large linear layers of one sample become 1x1 convolutions of a pixel, in place; for bfloat16.
 
     They do nothing but read their weights, which convolutions do faster: AlexNet takes 0.92 to
-    0.96 times as long, VGG-16 0.98 times (two threads with AVX-512). Not the last: a linear layer
+    0.99 times as long, VGG-16 0.98 times (two threads with AVX-512). Not the last: a linear layer
     gives its result in float32, a convolution rounds it. In float32, and of more samples,
     convolutions are slower.
     """

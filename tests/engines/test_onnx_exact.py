@@ -87,6 +87,20 @@ def test_weights_are_held_once() -> None:
     assert model.ByteSize() < 1.01 * size
 
 
+def test_parts_of_a_shared_weight_are_held_once() -> None:
+    pytest.importorskip("openvino")
+    net = cnndsl.loads("net N: [512] = l: linear(512) -> relu -> (again l)").net()
+    module = net.compile(optimize=0)
+    job = Job(Flow(net.graph), module.state_dict(), ((1, 512),))
+    model = onnx_model(job.flow, derived(job), {}, 1)
+    products_in_stages(model)
+    names = [tensor.name for tensor in model.graph.initializer]
+    assert len(names) == len(set(names)) and model.ByteSize() < 1.1 * 4 * 512**2
+    x = torch.randn(1, 512)
+    with torch.no_grad():
+        torch.testing.assert_close(OpenVinoEngine().build(job)(x)[0], module(x))
+
+
 @pytest.mark.parametrize("body", ["emit feat: id -> gap", "gap"])
 def test_a_mean_of_a_result(body: str) -> None:
     net = cnndsl.loads(f"net N: [3, 12, 12] = conv(8, 3) -> relu -> {body}").net()
