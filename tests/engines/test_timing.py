@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, permutations
+
 import pytest
 
 from cnndsl.engines import timing
@@ -52,5 +54,19 @@ def test_rounds_are_interleaved() -> None:
         return float(len(asked))
 
     found = timing.in_rounds({"a": "a", "b": "b"}, 2, seconds)
-    assert asked == ["a", "b"] * 3
-    assert found == {"a": [3.0, 5.0], "b": [4.0, 6.0]}  # the first round warms up
+    rounds = [asked[i : i + 2] for i in (0, 2, 4)]
+    assert all(sorted(names) == ["a", "b"] for names in rounds)
+    for name in "ab":  # the first round warms up
+        assert found[name] == [3.0 + rounds[1].index(name), 5.0 + rounds[2].index(name)]
+
+
+def test_each_round_has_its_own_order() -> None:
+    """Who always comes after the same run is slower or faster for that alone."""
+    asked: list[str] = []
+    names = ("a", "b", "c")
+    timing.in_rounds({name: name for name in names}, 60, lambda name: asked.append(name) or 1.0)
+    before = {pair: 0 for pair in permutations(names, 2)}
+    for start in range(3, len(asked), 3):
+        for pair in pairwise(asked[start : start + 3]):
+            before[pair] += 1
+    assert min(before.values()) > 10, before

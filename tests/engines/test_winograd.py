@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import cnndsl
-from cnndsl.engines.accuracy import agrees, samples
+from cnndsl.engines.accuracy import agrees, error, samples
 from cnndsl.engines.base import Job
 from cnndsl.engines.choose import ENGINES
 from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.passes import winograd
 from cnndsl.passes.base import Trace
 from cnndsl.passes.flow import Flow
-from cnndsl.passes.winograd import Winograd
+from cnndsl.passes.winograd import Winograd, _transforms
 
 LARGE = "net N: [3, H, W] = conv(256, 3, stride=4) -> relu -> conv(256, 3) -> bn -> relu -> gap"
 
@@ -91,3 +92,24 @@ def test_they_are_judged_by_their_error() -> None:
     assert agrees(ENGINES["onnxruntime"].build(job), job, inputs)
     coarse = OrtEngine().build(Job(tiled, job.parameters, shapes))
     assert not agrees(coarse, job, inputs)
+
+
+def test_points_keep_sums_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The customary points (0, 1, -1, 2, -2) are about twice as far from float64."""
+    net = cnndsl.loads("net N: [128, 24, 24] = conv(64, 3, bias=no)").net()
+    plain = net.compile(optimize=0)
+    draw = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(plain[0].weight, generator=draw)
+    x = torch.randn(1, 128, 24, 24, generator=draw)
+    parameters = {key: value.clone() for key, value in plain.state_dict().items()}
+    expected = plain.double()(x.double())
+
+    def error_by_tiles() -> float:
+        flow = Flow(net.graph)
+        Winograd(always=True).run(flow, Trace())
+        return error(OrtEngine().build(Job(flow, parameters, (tuple(x.shape),)))(x)[0], expected)
+
+    ours = error_by_tiles()
+    for name, matrix in zip(("_INPUT", "_FILTER", "_OUTPUT"), _transforms(1, 2), strict=True):
+        monkeypatch.setattr(winograd, name, matrix)
+    assert error_by_tiles() > 1.7 * ours
