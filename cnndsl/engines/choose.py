@@ -55,7 +55,7 @@ EXACT, EXACT_HALF = 1.2, 1.05
 """How much larger than PyTorch's an engine's error may be on a few samples, so that it is at most
 ``SLACK`` times as large on others. In half precision PyTorch rounds after each layer, and an engine
 has no reason to be less exact; but a mean of eight samples is uncertain by a twentieth."""
-RULES = 2
+RULES = 3
 """Of what is chosen: a choice by other rules is made again."""
 
 
@@ -100,11 +100,11 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
     times = _race(job, recipe, choices, standard)
     if not times:
         raise EngineError("no engine computes these numbers as PyTorch does")
+    if sizes:  # which engine gains most by a way through the batch is not known before
+        close = _close(times)
+        ways = [Choice(c.engine, n, way) for c in close for n in sizes for way in (False, True)]
+        times |= _race(job, recipe, [*close, *ways], standard)
     best = min(times, key=lambda choice: times[choice])
-    if sizes:  # a second round, for the winner alone: chunks of every engine would take long
-        ways = [Choice(best.engine, size, way) for size in sizes for way in (False, True)]
-        times |= _race(job, recipe, [best, *ways], standard)
-        best = min(times, key=lambda choice: times[choice])
     memory.remember(
         key,
         {
@@ -166,15 +166,20 @@ def _entering(job: Job) -> torch.dtype:
 
 def _timed(runs: Mapping[Choice, Callable[[], Any]]) -> dict[Choice, float]:
     """Median milliseconds of each; those close to the fastest are looked at longer."""
-    times = interleaved(runs, ROUNDS)
+    times = interleaved(runs, ROUNDS, patience=PATIENCE)
     medians = {choice: statistics.median(found) for choice, found in times.items()}
-    least = min(medians.values(), default=0.0)
-    close = {choice: run for choice, run in runs.items() if medians[choice] < CLOSE * least}
+    close = {choice: runs[choice] for choice in _close(medians)}
     once = 2 * sum(medians[choice] for choice in close)
     if len(close) > 1 and once < PATIENCE:
         for choice, found in interleaved(close, MORE_ROUNDS, patience=PATIENCE).items():
             medians[choice] = statistics.median((*times[choice], *found))
     return {choice: 1000 * seconds for choice, seconds in medians.items()}
+
+
+def _close(times: Mapping[Choice, float]) -> list[Choice]:
+    """Those that may yet turn out to be the fastest."""
+    least = min(times.values(), default=0.0)
+    return [choice for choice, found in times.items() if found < CLOSE * least]
 
 
 def _key(job: Job, engines: Sequence[Engine]) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def interleaved(
     best_of: int = 2,
     patience: float = inf,
 ) -> dict[Name, list[float]]:
-    """Seconds of each run, one figure per round, in rounds A B C, B A C; none begins after
-    ``patience`` seconds.
+    """Seconds of each run, one figure per round, in rounds A B C, B A C; none but the first
+    begins after ``patience`` seconds.
 
     In each round a run waits until all is quiet, is called once to wake its threads, and then
     ``best_of`` times: the fastest of them counts; of a run that takes more than ``LONG``, the
@@ -50,7 +50,7 @@ def in_rounds(
     begun = time.perf_counter()
     order, draw = list(runs.items()), Random(0)
     for number in range(rounds + 1):
-        if time.perf_counter() - begun > patience:
+        if number > 1 and time.perf_counter() - begun > patience:
             break
         for name, run in order:
             found = seconds(run)

@@ -146,6 +146,31 @@ def test_results_are_judged_as_they_are_given(
     assert seen and set(seen) == {given}
 
 
+def test_ways_through_a_batch_are_tried_for_each_close_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind the fastest for the whole batch, one may gain more by streams."""
+    alone = {"torch": 1.3, "onnxruntime": 1.0, "openvino": 1.2}
+    tried: list[list[choose.Choice]] = []
+
+    def race(
+        job: Job, recipe: Any, choices: list[choose.Choice], standard: Any
+    ) -> dict[choose.Choice, float]:
+        tried.append(choices)
+        by = {"openvino by 4 in streams": 0.7, "onnxruntime by 1": 0.9}
+        return {c: by.get(choose.label(c), alone[c.engine.name]) for c in choices}
+
+    monkeypatch.setattr(choose, "_race", race)
+    network: Any = cnndsl.loads("net N: [3, H, W] = conv(8, 3)").net().compile(engine="auto")
+    with torch.no_grad():
+        network.eval()(torch.zeros(8, 3, 8, 8))
+    first, second = ([choose.label(choice) for choice in choices] for choices in tried)
+    assert first == ["torch", "onnxruntime", "openvino"]
+    ways = ("", " by 1", " by 1 in streams", " by 4", " by 4 in streams")
+    assert sorted(second) == sorted(n + w for n in ("onnxruntime", "openvino") for w in ways)
+    assert choose.label(network._live.choice) == "openvino by 4 in streams"
+
+
 def test_slow_choices_are_not_looked_at_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more round of them would take longer than there is patience."""
     looks: list[Any] = []
