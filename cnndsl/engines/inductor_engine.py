@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -25,14 +26,17 @@ class InductorEngine(Engine):
         return None
 
     def build(self, job: Job) -> Runner:
-        module = FlowModule(job).eval()
+        module = _with_own_code(FlowModule)(job).eval()
         options: dict[str, Any] = {"freezing": True}
         compiled = torch.compile(module, dynamic=False, options=options)
         example = [torch.zeros(shape, dtype=job.dtype) for shape in job.shapes]
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            with torch.no_grad():
-                found: Sequence[Tensor] = compiled(*[entering(x, job.dtype) for x in inputs])
+            # One mode and one kind of tensor: it would compile once more for another.
+            with torch.inference_mode(False), torch.no_grad():
+                given = [entering(x, job.dtype) for x in inputs]
+                given = [x.clone() if x.is_inference() else x for x in given]
+                found: Sequence[Tensor] = compiled(*given)
                 return found
 
         try:
@@ -67,3 +71,10 @@ class FlowModule(nn.Module):
             target = getattr(self, function) if isinstance(function, str) else function
             values[writes] = target(*[values[i] for i in reads])
         return tuple(values[i] for i in self.results)
+
+
+def _with_own_code(base: type[FlowModule]) -> type[FlowModule]:
+    """PyTorch keeps what it compiles by code object, and of eight for one it compiles no more,
+    without an error: each network gets its own."""
+    code = base.forward.__code__.replace()
+    return type(base.__name__, (base,), {"forward": FunctionType(code, base.forward.__globals__)})

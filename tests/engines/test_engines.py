@@ -97,6 +97,22 @@ def test_inductor() -> None:
     compare("inductor", given, drawn)
 
 
+def test_inductor_compiles_each_network_once() -> None:
+    """However many there are, and whichever mode they are called in."""
+    once = torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True)
+    with once:
+        for width in (4, 5):
+            given, drawn = job(
+                cnndsl.loads(f"net N: [3, H, W] = conv({width}, 3)").net(), rewrite=True
+            )
+            runner = ENGINES["inductor"].build(given)
+            inputs = [x.float().contiguous(memory_format=torch.channels_last) for x in drawn.inputs]
+            runner(*inputs)
+            with torch.inference_mode():
+                runner(*inputs)
+                runner(*(x * 2 for x in inputs))
+
+
 NESTED = """
 block Crossed =
   let a = (in -> a: conv(3, 3))
