@@ -45,12 +45,14 @@ class OrtEngine(Engine):
         from cnndsl.engines.onnx_inputs import sum_inputs
         from cnndsl.engines.onnx_model import onnx_model
         from cnndsl.engines.ort_layout import keep_blocks
+        from cnndsl.engines.ort_samples import samples_as_pixels
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if not self.as_written:
             means_in_stages(model)
             keep_blocks(model)
+            samples_as_pixels(model)
             sum_inputs(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
