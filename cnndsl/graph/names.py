@@ -124,7 +124,7 @@ def _names_output(name: str, results: int) -> bool:
 
 _ATTRIBUTES = frozenset(
     """
-    T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _calls
+    T_destination _apply _backward_hooks _backward_pre_hooks _buffers _by_layers _call_impl _calls
     _compiled_call_impl _draw _forward_hooks _forward_hooks_always_called
     _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
     _get_backward_hooks _get_backward_pre_hooks _get_name _given _in_eval _in_order _input_names

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from cnndsl.engines.training import as_usual
+
 
 class Call:
     """One step of a namespace: which child or function, on which values."""
@@ -132,7 +134,17 @@ class Network(Block):
         if self._draw is not None and self.training:
             self._draw.start()
         found = self._optimized(inputs)
-        return super().forward(*inputs) if found is None else self._result(found)
+        return self._by_layers(inputs) if found is None else self._result(found)
+
+    def _by_layers(self, inputs: tuple[Tensor, ...]) -> Any:
+        """What the layers make of it; in training, in the layout that is faster."""
+        laid_out = None
+        live, count = self._live, len(self._input_names)
+        if self.training and live is not None and len(inputs) == count:
+            laid_out = live.laid_out(self, inputs)
+        if laid_out is None:
+            return super().forward(*inputs)
+        return as_usual(super().forward(*laid_out))
 
     def _result(self, values: list[Any]) -> Any:
         return values[0] if self._output is None else self._output(*values)
