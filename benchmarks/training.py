@@ -70,7 +70,7 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "ratio": ratio(times["ours"], times["peer"]),
         "ratio channels_last": ratio(times["ours channels_last"], times["peer channels_last"]),
-        "channels_last over plain": ratio(times["ours channels_last"], times["ours"]),
+        "ours channels_last over ours": ratio(times["ours channels_last"], times["ours"]),
         **{f"{k} ms": round(1000 * statistics.median(v), 1) for k, v in times.items()},
     }
 

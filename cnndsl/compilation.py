@@ -241,9 +241,10 @@ class Compilation:
         """The PyTorch module; raises CnnError when something is wrong with the text.
 
         ``optimize=0`` is the plain module: one PyTorch layer per step of the text. At 1 it
-        trains the same, and in eval mode without gradients a rewritten network runs on the
-        ``engine`` (docs/engines.md); ``dtype`` is that of its computation, by default the
-        parameters'. ValueError for a level or engine that is not there.
+        trains the same, on the CPU perhaps with maps channels last, and in eval mode without
+        gradients a rewritten network runs on the ``engine`` (docs/engines.md); ``dtype`` is
+        that of its computation, by default the parameters'. ValueError for a level or engine
+        that is not there.
         """
         if optimize not in (0, 1):
             raise ValueError(f"optimize={optimize!r}: the levels are 0 and 1")

@@ -48,7 +48,8 @@ QUICK = ("torch", "onnxruntime", "onnxruntime-winograd", "openvino")
 ROUNDS = 3
 CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 30, 12.0
 """Choices within this factor of the fastest are timed again, at most so many rounds, of which none
-begins after so many seconds; not at all if one would take longer."""
+begins after so many seconds; not at all if one would take longer. The first look ends then too,
+with at least one round."""
 
 
 EXACT, EXACT_HALF = 1.2, 1.05
@@ -100,11 +101,17 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
     times = _race(job, recipe, choices, standard)
     if not times:
         raise EngineError("no engine computes these numbers as PyTorch does")
+    best = _first(times)
     if sizes:  # which engine gains most by a way through the batch is not known before
-        close = _close(times)
-        ways = [Choice(c.engine, n, way) for c in close for n in sizes for way in (False, True)]
-        times |= _race(job, recipe, [*close, *ways], standard)
-    best = min(times, key=lambda choice: times[choice])
+        last = []
+        for choice in _close(times):  # one after the other: each runner holds all weights
+            ways = [Choice(choice.engine, n, way) for n in sizes for way in (False, True)]
+            found = _race(job, recipe, [choice, *ways], standard)
+            times |= found
+            last.append(_first(found or {choice: 0.0}))
+        final = _race(job, recipe, last, standard) if len(last) > 1 else {}
+        times |= final
+        best = _first(final) if final else last[0]
     memory.remember(
         key,
         {
@@ -115,6 +122,10 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
         },
     )
     return best
+
+
+def _first(times: Mapping[Choice, float]) -> Choice:
+    return min(times, key=lambda choice: times[choice])
 
 
 def label(choice: Choice) -> str:

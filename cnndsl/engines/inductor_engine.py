@@ -34,7 +34,7 @@ class InductorEngine(Engine):
         def run(*inputs: Tensor) -> Sequence[Tensor]:
             # One mode and one kind of tensor: it would compile once more for another.
             with torch.inference_mode(False), torch.no_grad():
-                given = [entering(x, job.dtype) for x in inputs]
+                given = [entering(x.detach(), job.dtype) for x in inputs]
                 given = [x.clone() if x.is_inference() else x for x in given]
                 found: Sequence[Tensor] = compiled(*given)
                 return found

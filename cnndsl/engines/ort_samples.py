@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from onnx import helper, numpy_helper
 
 from cnndsl.engines.onnx_graph import drop_unread, put_nodes, sizes_of
@@ -14,6 +15,8 @@ _BLOCK = 16
 """A multiple of the width of every block of channels."""
 _MANY = 2**20
 """Weights from which on turning the samples costs nothing beside them."""
+_MOST_SAMPLES = 64
+"""More were not measured."""
 _POINTWISE = ("Relu", "Sigmoid", "Tanh")
 
 
@@ -25,8 +28,10 @@ def samples_as_pixels(model: Any) -> None:
 
     A product of few rows takes longer there: AlexNet's two large layers 14.3 ms for 16 samples, and
     12.0 ms so (two threads with AVX-512; of 2 to 64 samples 0.74 to 0.90 times as long). The error
-    is 0.8 times as large. Of one sample nothing is gained.
+    is 0.8 times as large. Of one sample nothing is gained. Measured with AVX-512 alone.
     """
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return
     graph = model.graph
     held = {tensor.name: tensor for tensor in graph.initializer}
     dims = sizes_of(graph)
@@ -34,8 +39,8 @@ def samples_as_pixels(model: Any) -> None:
     nodes: list[Any] = []
     for node in graph.node:
         weight = held.get(node.input[1]) if node.op_type == "Gemm" else None
-        samples = dims.get(node.input[0], (0,))[0] if node.input else 0
-        if weight is not None and samples > 1 and _pays(weight):
+        samples = dims.get(node.input[0], (0,))[0] if weight is not None else 0
+        if weight is not None and 1 < samples <= _MOST_SAMPLES and _pays(weight):
             nodes += rows.convolved(node, weight, samples)
         elif node.op_type in _POINTWISE and rows.only_there(node.input[0]):
             nodes += rows.followed(node)

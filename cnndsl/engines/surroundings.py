@@ -25,9 +25,9 @@ _functions, _dispatches = torch._C._len_torch_function_stack, torch._C._len_torc
 
 
 def is_watched() -> bool:
-    """Whether a call is traced or transformed, or each of its operations looked at."""
+    """Whether a call is traced, transformed or cast, or each of its operations looked at."""
     traced = torch.compiler.is_dynamo_compiling() or _is_traced()
-    return bool(traced or _is_transformed() or _dispatches() or _functions())
+    return bool(traced or _is_transformed() or _dispatches() or _functions() or _is_cast())
 
 
 def in_the_way(inputs: Sequence[Tensor], device: str) -> str:

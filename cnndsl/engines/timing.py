@@ -28,12 +28,12 @@ def interleaved(
     best_of: int = 2,
     patience: float = inf,
 ) -> dict[Name, list[float]]:
-    """Seconds of each run, one figure per round, in rounds A B C, B A C; none but the first
-    begins after ``patience`` seconds.
+    """Seconds of each run, one figure per round, in rounds A B C, B A C; after ``patience``
+    seconds none but the first.
 
     In each round a run waits until all is quiet, is called once to wake its threads, and then
     ``best_of`` times: the fastest of them counts; of a run that takes more than ``LONG``, the
-    first. A first round warms up and does not count.
+    first. A round before these warms up and does not count.
     """
     return in_rounds(runs, rounds, lambda run: _steady(run, best_of), patience)
 

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from cnndsl.engines.base import sizes_for
-from cnndsl.engines.chunks import independent
-from cnndsl.graph.cost import concrete, shape
+from cnndsl.engines.watch import has_hooks
+from cnndsl.graph.cost import concrete, shape, weights_of
 from cnndsl.graph.model import Graph
 from cnndsl.ops.conv import Conv
 from cnndsl.passes.flow import Flow
 
 _PAYS = 1.2
 """Numbers that convolutions give, for each of their weights, from which on channels last is faster:
-the gradients of weights are turned back at each step. Measured on two threads with AVX-512, eleven
-networks: 1.04 to 1.5 times as fast above, 0.94 to 1.1 times below."""
+the gradients of weights are turned back at each step. Measured in float32 on two threads with
+AVX-512, eleven networks: 1.04 to 1.5 times as fast above, 0.94 to 1.1 times below."""
 _MOST_SHAPES = 64
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -39,15 +39,15 @@ class TrainingLayout:
     def of(self, network: nn.Module, inputs: Sequence[Any]) -> list[Tensor] | None:
         """The inputs, maps channels last; None if they are to stay as they are.
 
-        Layers that are not PyTorch's or ours may count on the layout that they know.
+        So they are where somebody may count on the layout that he knows: a hook, a layer or an
+        operator that is not PyTorch's or ours, who wants gradients of an input, or who chose a
+        layout for parameters or inputs himself.
         """
-        if not all(map(_is_plain, inputs)):
+        if not (torch.backends.mkldnn.enabled and all(map(_is_plain, inputs))):
             return None
         if not self._pays(tuple(tuple(x.shape) for x in inputs)):
             return None
-        if not all(
-            type(m).__module__.startswith(("torch.nn.", "cnndsl.")) for m in network.modules()
-        ):
+        if has_hooks(network) or not all(map(_is_usual, network.modules())):
             return None
         return [
             x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs
@@ -56,34 +56,48 @@ class TrainingLayout:
     def _pays(self, shapes: Shapes) -> bool:
         found = self._known.get(shapes)
         if found is None:
-            found = self._flow is not None and _pays(self._flow, shapes)
+            found = self._is_ours and self._is_faster(shapes)
             if len(self._known) >= _MOST_SHAPES:
                 self._known.clear()
             self._known[shapes] = found
         return found
 
     @cached_property
-    def _flow(self) -> Flow | None:
-        flow = Flow(self._graph)
-        return flow if independent(flow) else None
+    def _is_ours(self) -> bool:
+        return all(type(node.op).__module__.startswith("cnndsl.") for node in self._graph)
+
+    def _is_faster(self, shapes: Shapes) -> bool:
+        sizes = sizes_for(Flow(self._graph), shapes)
+        if sizes is None:
+            return False  # the plain module says what is wrong
+        convolutions = [node for node in self._graph if isinstance(node.op, Conv)]
+        weights = sum(
+            prod(weight.shape) for node in convolutions for weight in weights_of(self._graph, node)
+        )
+        outputs = sum(prod(shape(concrete(node.type, sizes))) for node in convolutions)
+        return shapes[0][0] * outputs > _PAYS * weights
 
 
 def as_usual(found: Any) -> Any:
-    """A result whose maps lie in memory as those of a plain module."""
+    """A result whose maps lie in memory as they do without another layout of the inputs."""
     if isinstance(found, Tensor):
         return found.contiguous()
-    return type(found)(*(y if y is None else y.contiguous() for y in found))
+    if hasattr(found, "_make"):  # a named tuple
+        return found._make(map(as_usual, found))
+    return found
 
 
 def _is_plain(x: Any) -> bool:
-    return type(x) is Tensor and x.is_cpu and x.dtype is torch.float32 and x.is_contiguous()
+    if type(x) is not Tensor or not x.is_cpu or x.dtype is not torch.float32 or x.requires_grad:
+        return False
+    # A map of one channel lies in both layouts at once, and PyTorch goes on in the usual one.
+    both = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return x.is_contiguous() and not both
 
 
-def _pays(flow: Flow, shapes: Shapes) -> bool:
-    sizes = sizes_for(flow, shapes)
-    if sizes is None:
-        return False  # the plain module says what is wrong
-    convolutions = [step for step in flow if isinstance(step.op, Conv)]
-    weights = sum(prod(step.weights["weight"].shape) for step in convolutions)
-    outputs = sum(prod(shape(concrete(step.type, sizes))) for step in convolutions)
-    return shapes[0][0] * outputs > _PAYS * weights
+def _is_usual(part: nn.Module) -> bool:
+    """A layer of PyTorch or ours, neither patched nor with weights in another layout."""
+    weight = part._parameters.get("weight")
+    laid_out = weight is not None and not weight.is_contiguous()
+    ours = type(part).__module__.startswith(("torch.nn.", "cnndsl."))
+    return ours and not laid_out and "forward" not in part.__dict__

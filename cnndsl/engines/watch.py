@@ -214,6 +214,13 @@ _hooks = itemgetter(
 )
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anybody waits for values or gradients within the module."""
+    waiting = (any(_hooks(part.__dict__)) for part in module.modules())
+    backward = torch_module._global_backward_hooks or torch_module._global_backward_pre_hooks
+    return bool(any(waiting) or _global_hooks() or backward)
+
+
 def _global_hooks() -> bool:
     return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
 

@@ -20,8 +20,8 @@ _POINTS = WINDOW * WINDOW
 _NEAR, _FAR = 5 / 8, 3 / 2
 """Interpolated at 0, infinity and, with both signs, these. Sums are 2.3 times as exact as by the
 customary 1 and 2, whose powers spread wider (Barabasz et al. 2020, arXiv:1803.10986, look for such
-points; these are the best of a grid, measured on 64 to 512 channels). All numbers of the two
-transforms that are made of them are exact in float32."""
+points; these are the best of a grid, measured on 64 to 512 channels). Of the matrices
+made of them, B^T and A^T are exact in float32."""
 
 
 def _transforms(near: float, far: float) -> tuple[Expr, Expr, Expr]:

@@ -108,6 +108,8 @@ def test_inductor_compiles_each_network_once() -> None:
             runner = ENGINES["inductor"].build(given)
             inputs = [x.float().contiguous(memory_format=torch.channels_last) for x in drawn.inputs]
             runner(*inputs)
+            with torch.no_grad():
+                runner(*(x.clone().requires_grad_() for x in inputs))
             with torch.inference_mode():
                 runner(*inputs)
                 runner(*(x * 2 for x in inputs))

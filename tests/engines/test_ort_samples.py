@@ -26,6 +26,7 @@ TWO = {"Conv": 2, "Transpose": 2, "Reshape": 2}
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort_samples, "_MANY", 32 * 48)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
 
 
 def job(body: str, batch: int) -> tuple[Job, Any]:
@@ -49,6 +50,7 @@ def job(body: str, batch: int) -> tuple[Job, Any]:
         ("(linear(48) | linear(64))", 2, {"Conv": 2, "Transpose": 3, "Reshape": 3, "Concat": 1}),
         ("w: linear(48) -> linear(32) -> again w", 2, {"Conv": 3, "Transpose": 2, "Reshape": 2}),
         ("linear(48)", 1, {"Gemm": 1, "Conv": 0}),  # nothing to be gained
+        ("linear(48)", 65, {"Gemm": 1, "Conv": 0}),  # not measured
         ("linear(40)", 2, {"Gemm": 1, "Conv": 0}),  # few weights
         ("linear(80) -> linear(40)", 2, ONE | {"Conv": 2}),
         ("linear(60) -> linear(40)", 2, ONE | {"Gemm": 1}),  # no whole blocks
@@ -68,6 +70,26 @@ def test_rows(body: str, batch: int, kinds: dict[str, int]) -> None:
     results = OrtEngine().build(given)(x)
     true = [true] if isinstance(true, torch.Tensor) else [*true]
     torch.testing.assert_close(list(results), true, rtol=1e-4, atol=1e-5)
+
+
+def test_a_map_flattened_before() -> None:
+    net = cnndsl.loads("net N: [3, 4, 4] = conv(8, 3) -> relu -> flatten -> linear(48)").net()
+    plain = net.compile(optimize=0).eval()
+    given = Job(Flow(net.graph), plain.state_dict(), ((5, 3, 4, 4),))
+    model = onnx_model(given.flow, derived(given), given.sizes, 5)
+    samples_as_pixels(model)
+    assert Counter(node.op_type for node in model.graph.node)["Conv"] == 2
+    x = torch.randn(5, 3, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(OrtEngine().build(given)(x)[0], plain(x), rtol=1e-4, atol=1e-5)
+
+
+def test_only_where_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    given, _ = job("linear(48)", 2)
+    model = onnx_model(given.flow, derived(given), given.sizes, 2)
+    samples_as_pixels(model)
+    assert [node.op_type for node in model.graph.node] == ["Gemm"]
 
 
 def test_only_ours_has_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,13 @@ def test_rounds_end_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= len(found["a"]) < 20
 
 
+def test_one_round_counts_however_long_the_first_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(0.0)
+    monkeypatch.setattr(timing, "time", clock)
+    found = timing.interleaved({"a": lambda: clock.sleep(30.0)}, 50, patience=20)
+    assert found == {"a": [30.0]}
+
+
 def test_rounds_are_interleaved() -> None:
     asked: list[str] = []
 

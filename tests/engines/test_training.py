@@ -1,4 +1,4 @@
-"""In training maps lie channels last where that is faster, and nobody can tell but by time."""
+"""In training maps lie channels last where that is faster, and nobody counts on another layout."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ def inputs(size: int = 16, batch: int = 2) -> torch.Tensor:
 
 
 def seen_by(network: Any, *given: Any) -> torch.Tensor:
-    """What the first layer gets."""
+    """What the first convolution gets. No hook looks on: it would keep maps as they are."""
     found: list[torch.Tensor] = []
-    first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
-    handle = first.register_forward_pre_hook(lambda module, given: found.append(given[0]))
-    network(*given)
-    handle.remove()
+    forward = nn.Conv2d._conv_forward
+
+    def noted(self: nn.Conv2d, x: torch.Tensor, *others: Any) -> torch.Tensor:
+        found.append(x)
+        return forward(self, x, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nn.Conv2d, "_conv_forward", noted)
+        network(*given)
     return found[0]
 
 
@@ -58,9 +63,9 @@ def test_as_pytorch_channels_last_to_the_bit() -> None:
 def test_results_lie_as_usual() -> None:
     """Who calls `.view` on a result may go on to."""
     ours, plain = pair()
-    (found, tapped), usual = ours(inputs()), plain(inputs())
-    assert type(ours(inputs())).__name__ == type(usual).__name__
-    assert found.is_contiguous() and tapped.is_contiguous()
+    found, usual = ours(inputs()), plain(inputs())
+    assert found._fields == usual._fields
+    assert [y.stride() for y in found] == [y.stride() for y in usual]
     single, _ = pair("net N: [4, H, W] = conv(8, 3)")
     assert single(inputs()).is_contiguous()
 
@@ -96,8 +101,15 @@ def test_a_network_without_convolutions_stays() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [inputs().double(), inputs().contiguous(memory_format=LAST), inputs().half(), inputs()[0]],
-    ids=["double", "channels last", "half", "one sample"],
+    [
+        inputs().double(),
+        inputs().contiguous(memory_format=LAST),
+        inputs()[:, :1],
+        inputs().half(),
+        inputs()[0],
+        inputs().requires_grad_(),
+    ],
+    ids=["double", "channels last", "one channel", "half", "one sample", "gradients"],
 )
 def test_what_is_left_as_it_is(given: torch.Tensor) -> None:
     ours, _ = pair()
@@ -114,6 +126,62 @@ def test_foreign_layers_get_what_they_know() -> None:
     ours.set_submodule(name, Viewing(4, 8, 3, padding=1))
     ours(inputs())
     assert seen_by(ours, inputs()).is_contiguous()
+
+
+def test_hooks_get_what_they_know() -> None:
+    """Who calls `.view` in a hook may go on to; also of gradients, and on all modules at once."""
+    ours, _ = pair()
+    given = [inputs()]
+    assert ours._live.laid_out(ours, given) is not None
+    last = [m for m in ours.modules() if isinstance(m, nn.Conv2d)][-1]
+    everywhere = nn.modules.module
+    for register in (
+        last.register_forward_hook,
+        last.register_forward_pre_hook,
+        last.register_full_backward_hook,
+        last.register_full_backward_pre_hook,
+        everywhere.register_module_forward_hook,
+        everywhere.register_module_forward_pre_hook,
+        everywhere.register_module_full_backward_hook,
+        everywhere.register_module_full_backward_pre_hook,
+    ):
+        handle = register(lambda *_: None)
+        assert ours._live.laid_out(ours, given) is None
+        handle.remove()
+    assert ours._live.laid_out(ours, given) is not None
+
+
+def test_patched_layers_and_layouts_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = pair()
+    first = next(m for m in ours.modules() if isinstance(m, nn.Conv2d))
+    with monkeypatch.context() as patched:
+        patched.setattr(first, "forward", first.forward)
+        assert ours._live.laid_out(ours, [inputs()]) is None
+        patched.undo()
+        patched.setattr(torch.backends.mkldnn, "enabled", False)
+        assert ours._live.laid_out(ours, [inputs()]) is None
+    with torch.autocast("cpu"):
+        assert ours._live.laid_out(ours, [inputs()]) is None
+    assert ours._live.laid_out(ours, [inputs()]) is not None
+    ours.to(memory_format=LAST)
+    assert ours._live.laid_out(ours, [inputs()]) is None
+
+
+def test_heads_of_training_count() -> None:
+    """They run; an operator of others may be in one."""
+    heavy = "conv(400, 3, stride=16) -> gap -> flatten -> linear(2)"
+    text = f"net N: [4, H, W] = conv(4, 1) -> emit[train] a: ({heavy}) -> relu"
+    ours, _ = pair(text)
+    assert ours._live.laid_out(ours, [inputs()]) is None
+    light, _ = pair(text.replace("400", "4"))
+    assert light._live.laid_out(light, [inputs()]) is not None
+
+
+def test_other_results_are_handed_on() -> None:
+    """A layer of PyTorch in place of another may give anything."""
+    assert training.as_usual(None) is None
+    plain = (torch.ones(1), "text")
+    assert training.as_usual(plain) is plain
 
 
 def test_eval_mode_and_the_plain_module_do_not_change_layout() -> None:
