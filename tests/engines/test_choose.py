@@ -157,7 +157,9 @@ def test_ways_through_a_batch_are_tried_for_each_close_engine(
         job: Job, recipe: Any, choices: list[choose.Choice], standard: Any
     ) -> dict[choose.Choice, float]:
         tried.append(choices)
-        by = {"openvino by 4 in streams": 0.7, "onnxruntime by 1": 0.9}
+        by = {"openvino by 4 in streams": 0.7, "onnxruntime by 1": 0.5, "onnxruntime by 4": 0.6}
+        if len(tried) == 4:  # the machine is slower now, as it was when openvino was looked at
+            by = {"openvino by 4 in streams": 0.8, "onnxruntime by 1": 0.9}
         return {c: by.get(choose.label(c), alone[c.engine.name]) for c in choices}
 
     monkeypatch.setattr(choose, "_race", race)

@@ -104,16 +104,21 @@ def test_a_network_without_convolutions_stays() -> None:
     [
         inputs().double(),
         inputs().contiguous(memory_format=LAST),
-        inputs()[:, :1],
         inputs().half(),
         inputs()[0],
         inputs().requires_grad_(),
     ],
-    ids=["double", "channels last", "one channel", "half", "one sample", "gradients"],
+    ids=["double", "channels last", "half", "one sample", "gradients"],
 )
 def test_what_is_left_as_it_is(given: torch.Tensor) -> None:
     ours, _ = pair()
     assert ours._live.laid_out(ours, [given]) is None
+
+
+def test_a_map_of_one_channel_stays() -> None:
+    """PyTorch takes it for what it was before."""
+    ours, _ = pair(TEXT.replace("[4,", "[1,"))
+    assert ours._live.laid_out(ours, [inputs()[:, :1].contiguous()]) is None
 
 
 def test_foreign_layers_get_what_they_know() -> None:
