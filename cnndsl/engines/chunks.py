@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
+from cnndsl.ops.base import Op
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.ops import Chain
 
@@ -35,7 +36,12 @@ def independent(flow: Flow) -> bool:
     """Whether only operators run of which we know that they take sample by sample."""
     ops = [step.op for step in flow]
     links = [link.op for op in ops if isinstance(op, Chain) for link in op.links]
-    return all(type(op).__module__.startswith("cnndsl.") for op in (*ops, *links))
+    return all(map(is_ours, (*ops, *links)))
+
+
+def is_ours(op: Op) -> bool:
+    """Whether the operator is no package's, of which we know nothing but what it declares."""
+    return type(op).__module__.startswith("cnndsl.")
 
 
 def chunked(engine: Engine, job: Job, size: int, *, streams: bool = False) -> Runner:

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from cnndsl.engines.onnx_graph import drop_unread, put_nodes, sizes_of
 
-_BLOCK = 16
+BLOCK = 16
 """A multiple of the width of every block."""
 Dims = tuple[int, ...]
 
@@ -79,7 +79,7 @@ def _spread(node: Any, gates: set[str], dims: Mapping[str, Dims], initializers: 
     at = next(i for i, name in enumerate(node.input) if name in gates)
     gate = dims[node.input[at]]
     size = dims.get(node.input[1 - at], gate)  # a weight is no map
-    if gate[2:] != (1, 1) or size[2:] == (1, 1) or size[1] % _BLOCK:
+    if gate[2:] != (1, 1) or size[2:] == (1, 1) or size[1] % BLOCK:
         return []
     scales, spread = f"{node.name}/scales", f"{node.name}/spread"
     factors = np.array((1, 1, *size[2:]), dtype=np.float32)
@@ -122,4 +122,4 @@ def _flatten_behind(graph: Any, dims: Mapping[str, Dims]) -> None:
 
 
 def _is_pixel(size: Dims) -> bool:
-    return len(size) == 4 and size[0] == 1 and size[2:] == (1, 1) and size[1] % _BLOCK == 0
+    return len(size) == 4 and size[0] == 1 and size[2:] == (1, 1) and size[1] % BLOCK == 0

@@ -10,9 +10,8 @@ import torch
 from onnx import helper, numpy_helper
 
 from cnndsl.engines.onnx_graph import drop_unread, put_nodes, sizes_of
+from cnndsl.engines.ort_layout import BLOCK
 
-_BLOCK = 16
-"""A multiple of the width of every block of channels."""
 _MANY = 2**20
 """Weights from which on turning the samples costs nothing beside them."""
 _MOST_SAMPLES = 64
@@ -51,7 +50,7 @@ def samples_as_pixels(model: Any) -> None:
 
 
 def _pays(weight: Any) -> bool:
-    return bool(weight.dims[1] % _BLOCK == 0 and np.prod(weight.dims) >= _MANY)
+    return bool(weight.dims[1] % BLOCK == 0 and np.prod(weight.dims) >= _MANY)
 
 
 class _Rows:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cnndsl.engines.base import sizes_for
+from cnndsl.engines.chunks import is_ours
 from cnndsl.engines.watch import has_hooks
 from cnndsl.graph.cost import concrete, shape, weights_of
 from cnndsl.graph.model import Graph
@@ -64,7 +65,7 @@ class TrainingLayout:
 
     @cached_property
     def _is_ours(self) -> bool:
-        return all(type(node.op).__module__.startswith("cnndsl.") for node in self._graph)
+        return all(is_ours(node.op) for node in self._graph)
 
     def _is_faster(self, shapes: Shapes) -> bool:
         sizes = sizes_for(Flow(self._graph), shapes)
