@@ -58,6 +58,8 @@ EXACT, EXACT_HALF = 1.2, 1.05
 has no reason to be less exact; but a mean of eight samples is uncertain by a twentieth."""
 RULES = 3
 """Of what is chosen: a choice by other rules is made again."""
+Race = Callable[[Sequence[Choice]], dict[Choice, float]]
+"""Median milliseconds of each choice that runs a job and agrees."""
 
 
 def live_for(
@@ -97,21 +99,17 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
         return known
     # What PyTorch makes of the network as a user would run it without us.
     standard = Standard(replace(job, flow=Flow(recipe.graph)), samples(job.shapes, job.dtype))
-    choices = [Choice(engine) for engine in there]
-    times = _race(job, recipe, choices, standard)
+
+    def race(choices: Sequence[Choice]) -> dict[Choice, float]:
+        return _race(job, recipe, choices, standard)
+
+    times = race([Choice(engine) for engine in there])
     if not times:
         raise EngineError("no engine computes these numbers as PyTorch does")
     best = _first(times)
     if sizes:  # which engine gains most by a way through the batch is not known before
-        last = []
-        for choice in _close(times):  # one after the other: each runner holds all weights
-            ways = [Choice(choice.engine, n, way) for n in sizes for way in (False, True)]
-            found = _race(job, recipe, [choice, *ways], standard)
-            times |= found
-            last.append(_first(found or {choice: 0.0}))
-        final = _race(job, recipe, last, standard) if len(last) > 1 else {}
-        times |= final
-        best = _first(final) if final else last[0]
+        best, ways = _through_the_batch(race, _close(times), sizes)
+        times |= ways
     memory.remember(
         key,
         {
@@ -122,6 +120,22 @@ def fastest(job: Job, recipe: Recipe) -> Choice:
         },
     )
     return best
+
+
+def _through_the_batch(
+    race: Race, engines: Sequence[Choice], sizes: Sequence[int]
+) -> tuple[Choice, dict[Choice, float]]:
+    """The best of all ways of these engines, and what all took. One engine after the other, as each
+    runner holds all weights; the best of each run once more, beside each other."""
+    times: dict[Choice, float] = {}
+    last = []
+    for choice in engines:
+        ways = [Choice(choice.engine, size, streams) for size in sizes for streams in (False, True)]
+        found = race([choice, *ways])
+        times |= found
+        last.append(_first(found or {choice: 0.0}))
+    final = race(last) if len(last) > 1 else {}
+    return (_first(final) if final else last[0]), times | final
 
 
 def _first(times: Mapping[Choice, float]) -> Choice:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from onnx import numpy_helper
+
 
 def sizes_of(graph: Any) -> dict[str, tuple[int, ...]]:
     """The dimensions of the values whose shapes are written down, by name."""
@@ -27,3 +30,27 @@ def drop_unread(graph: Any) -> None:
     for i in reversed(range(len(graph.initializer))):
         if graph.initializer[i].name not in read:
             del graph.initializer[i]
+
+
+class Numbers:
+    """The numbers that a graph holds, by name."""
+
+    def __init__(self, graph: Any) -> None:
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self._initializers = graph.initializer
+
+    def weight_of(self, node: Any, operator: str) -> Any | None:
+        """The tensor that a node of this operator multiplies by; None for another node, and where
+        it is computed."""
+        return self._tensors.get(node.input[1]) if node.op_type == operator else None
+
+    def kernel(self, weight: Any) -> str:
+        """A linear layer's weight as that of a 1x1 convolution; its name."""
+        return self.put(f"{weight.name}/kernel", numpy_helper.to_array(weight)[:, :, None, None])
+
+    def put(self, name: str, numbers: np.ndarray) -> str:
+        """Holds these, once under a name: two layers may share a weight. Gives the name."""
+        if name not in self._tensors:
+            self._initializers.append(numpy_helper.from_array(numbers, name))
+            self._tensors[name] = self._initializers[-1]
+        return name

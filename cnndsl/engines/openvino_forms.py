@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from cnndsl.engines.onnx_graph import drop_unread, put_nodes
+from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes
 
 _MANY = 2**23
 """Weights of 16 MB, which are read from memory at each forward."""
@@ -22,15 +22,15 @@ def products_as_convolutions(model: Any) -> None:
     convolutions are slower.
     """
     graph = model.graph
-    held = {tensor.name: tensor for tensor in graph.initializer}
+    numbers = Numbers(graph)
     read = _read_by_layers(graph)
     nodes = []
     for node in graph.node:
-        weight = held.get(node.input[1]) if node.op_type == "Gemm" else None
+        weight = numbers.weight_of(node, "Gemm")
         if weight is None or np.prod(weight.dims) < _MANY or node.output[0] not in read:
             nodes.append(node)
         else:
-            nodes += _convolution(node, held, graph.initializer)
+            nodes += _convolution(node, weight, numbers)
     put_nodes(graph, nodes)
     drop_unread(graph)
 
@@ -44,15 +44,10 @@ def _read_by_layers(graph: Any) -> set[str]:
     return found
 
 
-def _convolution(node: Any, held: dict[str, Any], initializers: Any) -> list[Any]:
+def _convolution(node: Any, weight: Any, numbers: Numbers) -> list[Any]:
     pixel, size, map_ = (f"{node.name}/{name}" for name in ("pixel", "size", "map"))
-    kernel = f"{node.input[1]}/kernel"
-    weight = numpy_helper.to_array(held[node.input[1]])
-    numbers = {size: np.array([1, weight.shape[1], 1, 1]), kernel: weight[:, :, None, None]}
-    for name, value in numbers.items():
-        if name not in held:  # a weight that two layers share is held once
-            held[name] = numpy_helper.from_array(value, name)
-            initializers.append(held[name])
+    numbers.put(size, np.array([1, weight.dims[1], 1, 1]))
+    kernel = numbers.kernel(weight)
     return [
         helper.make_node("Reshape", [node.input[0], size], [pixel], pixel),
         helper.make_node("Conv", [pixel, kernel, *node.input[2:]], [map_], map_),

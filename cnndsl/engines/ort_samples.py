@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from cnndsl.engines.onnx_graph import drop_unread, put_nodes, sizes_of
+from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes, sizes_of
 from cnndsl.engines.ort_layout import BLOCK
 
 _MANY = 2**20
@@ -32,12 +32,12 @@ def samples_as_pixels(model: Any) -> None:
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         return
     graph = model.graph
-    held = {tensor.name: tensor for tensor in graph.initializer}
+    numbers = Numbers(graph)
     dims = sizes_of(graph)
-    rows = _Rows(graph.initializer, held)
+    rows = _Rows(numbers)
     nodes: list[Any] = []
     for node in graph.node:
-        weight = held.get(node.input[1]) if node.op_type == "Gemm" else None
+        weight = numbers.weight_of(node, "Gemm")
         samples = dims.get(node.input[0], (0,))[0] if weight is not None else 0
         if weight is not None and 1 < samples <= _MOST_SAMPLES and _pays(weight):
             nodes += rows.convolved(node, weight, samples)
@@ -56,9 +56,9 @@ def _pays(weight: Any) -> bool:
 class _Rows:
     """Values with their samples in a row, turned back only where somebody reads them otherwise."""
 
-    def __init__(self, initializers: Any, held: dict[str, Any]) -> None:
+    def __init__(self, numbers: Numbers) -> None:
         self.of: dict[str, str] = {}
-        self._initializers, self._held = initializers, held
+        self._numbers = numbers
         self._sizes: dict[str, list[int]] = {}
         self._missing: set[str] = set()
         """What is there in a row alone."""
@@ -72,10 +72,10 @@ class _Rows:
         outputs, inputs = weight.dims
         if x not in self.of:
             self.of[x], turned = f"{x}/row", f"{x}/turned"
-            size = self._number(f"{x}/size", np.array([1, inputs, 1, samples]))
+            size = self._size(x, [1, inputs, 1, samples])
             yield helper.make_node("Transpose", [x], [turned], turned, perm=[1, 0])
             yield helper.make_node("Reshape", [turned, size], [self.of[x]], self.of[x])
-        kernel = self._kernel(weight)
+        kernel = self._numbers.kernel(weight)
         row = self._new_row(y, [outputs, samples])
         yield helper.make_node("Conv", [self.of[x], kernel, *node.input[2:]], [row], row)
 
@@ -91,7 +91,7 @@ class _Rows:
             if name not in self._missing:
                 continue
             self._missing.remove(name)
-            size = self._number(f"{name}/size", np.array(self._sizes[name]))
+            size = self._size(name, self._sizes[name])
             flat = f"{name}/flat"
             yield helper.make_node("Reshape", [self.of[name], size], [flat], flat)
             yield helper.make_node("Transpose", [flat], [name], name, perm=[1, 0])
@@ -101,13 +101,5 @@ class _Rows:
         self._missing.add(name)
         return self.of[name]
 
-    def _kernel(self, weight: Any) -> str:
-        name = f"{weight.name}/kernel"
-        if name not in self._held:  # a weight that two layers share is held once
-            self._number(name, numpy_helper.to_array(weight)[:, :, None, None])
-        return name
-
-    def _number(self, name: str, value: Any) -> str:
-        self._held[name] = numpy_helper.from_array(value, name)
-        self._initializers.append(self._held[name])
-        return name
+    def _size(self, name: str, size: list[int]) -> str:
+        return self._numbers.put(f"{name}/size{len(size)}", np.array(size))
