@@ -22,7 +22,7 @@ from cnndsl.engines.inductor_engine import InductorEngine
 from cnndsl.engines.layers import layers_of
 from cnndsl.engines.live import Choice, Live, Recipe
 from cnndsl.engines.openvino_engine import OpenVinoEngine
-from cnndsl.engines.ort_engine import OrtEngine, WinogradEngine
+from cnndsl.engines.ort_engine import OrtEngine, SquaresEngine, WinogradEngine
 from cnndsl.engines.timing import interleaved
 from cnndsl.engines.torch_engine import TorchEngine
 from cnndsl.engines.triton_engine import TritonEngine
@@ -38,12 +38,13 @@ ENGINES: dict[str, Engine] = {
         InductorEngine(),
         OrtEngine(),
         WinogradEngine(),
+        SquaresEngine(),
         OpenVinoEngine(),
         TritonEngine(),
     )
 }
 AUTO = "auto"
-QUICK = ("torch", "onnxruntime", "onnxruntime-winograd", "openvino")
+QUICK = tuple(name for name in ENGINES if name not in ("inductor", "triton"))
 """What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
 ROUNDS = 3
 CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 30, 12.0
@@ -56,7 +57,7 @@ EXACT, EXACT_HALF = 1.2, 1.05
 """How much larger than PyTorch's an engine's error may be on a few samples, so that it is at most
 ``SLACK`` times as large on others. In half precision PyTorch rounds after each layer, and an engine
 has no reason to be less exact; but a mean of eight samples is uncertain by a twentieth."""
-RULES = 3
+RULES = 4
 """Of what is chosen: a choice by other rules is made again."""
 Race = Callable[[Sequence[Choice]], dict[Choice, float]]
 """Median milliseconds of each choice that runs a job and agrees."""

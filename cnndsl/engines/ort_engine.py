@@ -14,8 +14,8 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
-from cnndsl.passes.pipeline import TILES
-from cnndsl.passes.winograd import Winograd
+from cnndsl.passes.pipeline import ROW_TILES, TILES
+from cnndsl.passes.winograd import ROWS, SQUARES, Winograd
 
 
 class OrtEngine(Engine):
@@ -46,12 +46,14 @@ class OrtEngine(Engine):
         from cnndsl.engines.onnx_model import onnx_model
         from cnndsl.engines.ort_layout import keep_blocks
         from cnndsl.engines.ort_samples import samples_as_pixels
+        from cnndsl.engines.ort_tiles import rows_by_one_product
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if not self.as_written:
             means_in_stages(model)
             keep_blocks(model)
+            rows_by_one_product(model)
             samples_as_pixels(model)
             sum_inputs(model)
         options = onnxruntime.SessionOptions()
@@ -72,16 +74,31 @@ class OrtEngine(Engine):
 
 
 class WinogradEngine(OrtEngine):
-    """onnxruntime with large 3x3 convolutions by Winograd's tiles, which it has none of itself."""
+    """onnxruntime with large 3x3 convolutions by Winograd's tiles of 4x1, which it has none of
+    itself: about as exact."""
 
     name = "onnxruntime-winograd"
-    fusion = TILES
+    fusion = ROW_TILES
+    rewrite = Winograd(tiles=(ROWS,))
+    tile = ROWS.size
 
     def refuses(self, job: Job) -> str | None:
         reason = super().refuses(job)
-        if reason is None and not Winograd().gains(job.flow.at(job.sizes)):
-            return "no convolution of this network and size gains from Winograd's tiles"
+        if reason is None and self.tile not in self.rewrite.sizes(job.flow.at(job.sizes)):
+            return (
+                "no convolution of this network and size gains from Winograd's tiles of "
+                f"{self.tile}"
+            )
         return reason
+
+
+class SquaresEngine(WinogradEngine):
+    """Also by tiles of 4x4, where these gain more: fewer products, less exact."""
+
+    name = "onnxruntime-winograd-squares"
+    fusion = TILES
+    rewrite = Winograd()
+    tile = SQUARES.size
 
 
 class _Session:

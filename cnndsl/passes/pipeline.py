@@ -31,7 +31,7 @@ from cnndsl.passes.sink_affine import SinkAffine
 from cnndsl.passes.split_transform_merge import SplitTransformMerge
 from cnndsl.passes.squeeze import Squeeze
 from cnndsl.passes.two_k import TwoK
-from cnndsl.passes.winograd import Winograd
+from cnndsl.passes.winograd import ROWS, Winograd
 
 ALGEBRA = Pipeline(
     [
@@ -80,6 +80,9 @@ GPU = Pipeline(
 
 TILES = Pipeline([Winograd()])
 """For an engine that computes convolutions directly."""
+
+ROW_TILES = Pipeline([Winograd(tiles=(ROWS,))])
+"""The same, where sums are to be as exact."""
 
 REWRITES: dict[str, Rewrite] = {
     rewrite.name: rewrite

@@ -1,8 +1,10 @@
-"""3x3 convolutions by Winograd's minimal filtering: a quarter of the products."""
+"""3x3 convolutions by Winograd's minimal filtering: a half or a quarter of the products."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cnndsl.ops.conv import Conv, ConvTranspose
 from cnndsl.ops.reshape import ChannelShuffle, Crop
@@ -11,47 +13,79 @@ from cnndsl.ops.values import Edges
 from cnndsl.passes.base import Fired, Missed, Rewrite
 from cnndsl.passes.convolutions import edges_of
 from cnndsl.passes.flow import Flow, Step
+from cnndsl.passes.toom_cook import TAPS, Line, line
 from cnndsl.weights.expr import Expr, einsum, full, numbers
 
-TILE, WINDOW = 4, 6
-"""Outputs of a tile, and the inputs that they read, along one axis."""
-_POINTS = WINDOW * WINDOW
-
-_NEAR, _FAR = 5 / 8, 3 / 2
-"""Interpolated at 0, infinity and, with both signs, these. Sums are 2.3 times as exact as by the
-customary 1 and 2, whose powers spread wider (Barabasz et al. 2020, arXiv:1803.10986, look for such
-points; these are the best of a grid, measured on 64 to 512 channels). Of the matrices
-made of them, B^T and A^T are exact in float32."""
+FOUR = line(0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
+"""Four outputs at a time. Sums are 2.3 times as exact as by the customary 1 and 2, whose powers
+spread wider; the best of a grid, measured on 64 to 512 channels."""
+ONE = Line(1, 1, *[numbers((1.0,))] * 4)
+"""One output at a time, as a convolution has it."""
 
 
-def _transforms(near: float, far: float) -> tuple[Expr, Expr, Expr]:
-    """B^T, G and A^T of F(4x4, 3x3) at 0, +-near, +-far and infinity (Toom-Cook)."""
-    n, f = near**2, far**2
-    window = numbers(
-        (n * f, 0, -n - f, 0, 1, 0),
-        (0, -near * f, -f, near, 1, 0),
-        (0, near * f, -f, -near, 1, 0),
-        (0, -far * n, -n, far, 1, 0),
-        (0, far * n, -n, -far, 1, 0),
-        (0, n * f, 0, -n - f, 0, 1),
-    )
-    among = (n * f, *(2 * n * (n - f),) * 2, *(2 * f * (f - n),) * 2)  # the point less each other
-    points = (0.0, near, -near, far, -far)
-    kernel = numbers(
-        *((1 / d, p / d, p * p / d) for p, d in zip(points, among, strict=True)), (0, 0, 1)
-    )
-    tile = numbers(
-        *((*(p**power for p in points), float(power == TILE - 1)) for power in range(TILE))
-    )
-    return window, kernel, tile
+class Tile(NamedTuple):
+    """Outputs that are computed together, and what that costs."""
+
+    rows: Line
+    columns: Line
+    """``ONE``: the columns of the window stay a convolution's."""
+    value: int
+    """Multiply-accumulates that take as long as one value of a transform."""
+    far: int
+    """As one value of more than the caches near a core hold."""
+    channel: int
+    """And as the start of the transform of a channel."""
+    margin: float
+    """How much less work it has to be."""
+
+    @property
+    def size(self) -> str:
+        """Rows and columns of outputs, in words."""
+        return f"{self.rows.outputs}x{self.columns.outputs}"
+
+    @property
+    def points(self) -> int:
+        """Products for each pair of channels, or rows of products."""
+        return self.rows.window * self.columns.window
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """What is left of the window."""
+        return 1, TAPS if self.columns is ONE else 1
+
+    def counts(self, step: Step) -> tuple[int, int]:
+        """Tiles in a column and a row of the map."""
+        height, width = _size(step)
+        return -(-height // self.rows.outputs), -(-width // self.columns.outputs)
+
+    def beyond(self, step: Step) -> tuple[int, int]:
+        """Rows and columns of outputs that lie beyond the map."""
+        (rows, columns), (height, width) = self.counts(step), _size(step)
+        return rows * self.rows.outputs - height, columns * self.columns.outputs - width
+
+    def cost(self, step: Step) -> float:
+        """In multiply-accumulates, times the margin."""
+        outputs, inputs = step.weights["weight"].shape[:2]
+        rows, columns = self.counts(step)
+        products = self.points * self.kernel[1] * inputs * outputs
+        values = self.points * rows * columns * (inputs + outputs)
+        moved = values * (self.value if values < _NEAR else self.far)
+        started = self.channel * (inputs + outputs)
+        return self.margin * (products * (rows * columns + _WEIGHT) + moved + started)
 
 
-_INPUT, _FILTER, _OUTPUT = _transforms(_NEAR, _FAR)
+_WEIGHT = 12
+"""Multiply-accumulates that take as long as one more weight."""
+_NEAR = 2**20
+"""Values of 4 MB."""
+SQUARES = Tile(FOUR, FOUR, value=120, far=120, channel=0, margin=1.15)
+ROWS = Tile(FOUR, ONE, value=66, far=132, channel=15_000, margin=1.05)
 
 
 @dataclass(frozen=True)
 class Winograd(Rewrite):
-    """F(4x4, 3x3) of Lavin & Gray 2015 (arXiv:1509.09308), in operators that every engine has::
+    """F(4x4, 3x3) or F(4x1, 3x3) of Lavin & Gray 2015 (arXiv:1509.09308), in operators that every
+    engine has::
 
         conv(c, 3)   on m channels
             becomes   conv(36m, 6, stride=4, groups=m)            B^T d B of each tile
@@ -63,17 +97,21 @@ class Winograd(Rewrite):
 
         A^T [(G g G^T) * (B^T d B)] A,   * point by point
 
-    A tile of 4x4 outputs takes 36 products for each pair of channels instead of 144. The
+    A tile of 4x4 outputs takes 36 products for each pair of channels instead of 144. One of 4x1
+    takes 6 rows of three instead of 12: with 6 points and a convolution of kernel (1, 3) between
+    transforms of columns. It moves fewer values, and its sums are more exact. The
     transforms' numbers are constants; those of the filters are derived like any weight.
 
-    Pays by a model of four costs, measured in multiply-accumulates of a blocked convolution on
-    CPUs with AVX2 (onnxruntime): values moved by the transforms, four times the weights, and the
-    products. The sums are three to four times less exact than direct ones, so an engine with it is
-    judged anew.
+    Pays by a model of costs, measured in multiply-accumulates of a blocked convolution of
+    onnxruntime, on CPUs with AVX2 (4x4) and AVX-512 (4x1): values moved by the transforms, their
+    starts, further weights, and the products. The sums are less exact than direct ones, three to
+    four times by 4x4 and 1.5 to 1.7 times by 4x1, so an engine with it is judged anew.
 
     Guards: a 3x3 window, stride, dilation and groups of 1; a size in numbers, as tiles are counted.
     """
 
+    tiles: Sequence[Tile] = (SQUARES, ROWS)
+    """Of which the cheapest is taken."""
     always: bool = False
     """Also where it does not pay."""
 
@@ -88,14 +126,25 @@ class Winograd(Rewrite):
     def visit(self, step: Step, flow: Flow) -> Fired | Missed | None:
         if not self.fits(step):
             return None
-        if not (self.always or pays(step)):
-            return Missed("tiles of 4x4 do not pay: the transforms cost more than they save")
-        flow.replace(step, _tiled(step, flow))
-        return Fired("a 3x3 convolution by tiles of 4x4")
+        tile = self.best(step)
+        if not (self.always or self.pays(step)):
+            return Missed("tiles do not pay: the transforms cost more than they save")
+        flow.replace(step, _tiled(step, tile, flow))
+        return Fired(f"a 3x3 convolution by tiles of {tile.size}")
 
-    def gains(self, flow: Flow) -> bool:
-        """Whether it pays anywhere."""
-        return any(self.fits(step) and pays(step) for step in flow)
+    def best(self, step: Step) -> Tile:
+        """The cheapest tile here."""
+        return min(self.tiles, key=lambda tile: tile.cost(step))
+
+    def pays(self, step: Step) -> bool:
+        """Whether tiles are by a margin less work."""
+        outputs, inputs = step.weights["weight"].shape[:2]
+        height, width = _size(step)
+        return self.best(step).cost(step) < 9 * inputs * outputs * (height * width + _WEIGHT)
+
+    def sizes(self, flow: Flow) -> set[str]:
+        """Of the tiles that pay somewhere."""
+        return {self.best(step).size for step in flow if self.fits(step) and self.pays(step)}
 
     def fits(self, step: Step) -> bool:
         """Whether it is right here."""
@@ -114,23 +163,6 @@ class Winograd(Rewrite):
         )
 
 
-_VALUE, _WEIGHT, _MARGIN = 160, 12, 1.15
-"""Multiply-accumulates that take as long as one value of a transform, and as one more weight."""
-
-
-def pays(step: Step) -> bool:
-    """Whether tiles are by a margin less work, for a plain convolution of known size."""
-    outputs, inputs = step.weights["weight"].shape[:2]
-    rows, columns, *_ = _tiles(step)
-    tiles = rows * columns
-    height, width = _size(step)
-    tiled = _POINTS * (
-        tiles * (inputs * outputs + _VALUE * (inputs + outputs)) + _WEIGHT * inputs * outputs
-    )
-    direct = 9 * inputs * outputs * (height * width + _WEIGHT)
-    return direct > _MARGIN * tiled
-
-
 def _size(step: Step) -> tuple[int, int]:
     assert isinstance(step.type, FeatureMap)
     height, width = step.type.height, step.type.width
@@ -138,37 +170,34 @@ def _size(step: Step) -> tuple[int, int]:
     return height, width
 
 
-def _tiles(step: Step) -> tuple[int, int, int, int]:
-    """Rows and columns of tiles, and rows and columns of outputs beyond the map."""
-    (height, width) = _size(step)
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    return rows, columns, rows * TILE - height, columns * TILE - width
-
-
-def _tiled(step: Step, flow: Flow) -> Step:
+def _tiled(step: Step, tile: Tile, flow: Flow) -> Step:
     weight = step.weights["weight"]
     outputs, inputs = weight.shape[:2]
-    *_, below, beside = _tiles(step)
+    points, rows, columns = tile.points, tile.rows, tile.columns
+    below, beside = tile.beyond(step)
     top, bottom, left, right = edges_of(step)
     padding = Edges(top, bottom + below, left, right + beside)
-    stride = (TILE, TILE)
-    analysis = Conv(_POINTS * inputs, (WINDOW, WINDOW), stride, padding, groups=inputs, bias=False)
-    product = Conv(_POINTS * outputs, (1, 1), groups=_POINTS, bias=False)
+    window, stride = (rows.window, columns.window), (rows.outputs, columns.outputs)
     has_bias = "bias" in step.weights
-    synthesis = ConvTranspose(outputs, stride, stride, groups=outputs, bias=has_bias)
+    analysis = Conv(points * inputs, window, stride, padding, groups=inputs, bias=False)
+    none = Edges(0, 0, 0, 0)
+    product = Conv(points * outputs, tile.kernel, padding=none, groups=points, bias=has_bias)
+    synthesis = ConvTranspose(outputs, stride, stride, groups=outputs, bias=False)
 
-    window = _for_each(inputs, einsum("ia,jb->ijab", _INPUT, _INPUT))
-    filters = einsum("ia,ocab,jb->ijoc", _FILTER, weight, _FILTER)
-    tile = _for_each(outputs, einsum("ki,lj->ijkl", _OUTPUT, _OUTPUT))
-    bias = {"bias": step.weights["bias"]} if has_bias else {}
+    analyse = einsum("ia,jb->ijab", rows.analysis, columns.analysis)
+    combine = einsum("ki,lj->ijkl", rows.synthesis, columns.synthesis)
+    products = {"weight": _filters(weight, tile)}
+    if has_bias:  # here, where a kernel adds it on its way
+        added = einsum("ai,bj,o->ijo", rows.ones, columns.ones, step.weights["bias"])
+        products["bias"] = added.reshape(points * outputs)
 
     found = step.inputs[0]
     for op, weights in (
-        (analysis, {"weight": window}),
+        (analysis, {"weight": _for_each(inputs, analyse)}),
         (ChannelShuffle(inputs), {}),
-        (product, {"weight": filters.reshape(_POINTS * outputs, inputs, 1, 1)}),
-        (ChannelShuffle(_POINTS), {}),
-        (synthesis, {"weight": tile, **bias}),
+        (product, products),
+        (ChannelShuffle(points), {}),
+        (synthesis, {"weight": _for_each(outputs, combine)}),
     ):
         found = flow.add(op, [found], weights, step.origins)
     if below or beside:
@@ -176,8 +205,18 @@ def _tiled(step: Step, flow: Flow) -> Step:
     return found
 
 
+def _filters(weight: Expr, tile: Tile) -> Expr:
+    """``[points * outputs, inputs, 1, 1 or 3]``, point by point."""
+    outputs, inputs = weight.shape[:2]
+    if tile.columns is ONE:
+        found = einsum("ia,ocab->iocb", tile.rows.filters, weight)
+    else:
+        found = einsum("ia,ocab,jb->ijoc", tile.rows.filters, weight, tile.columns.filters)
+    return found.reshape(tile.points * outputs, inputs, *tile.kernel)
+
+
 def _for_each(channels: int, transform: Expr) -> Expr:
-    """``[6, 6, k, k]`` as the filters of a convolution that treats every channel alike."""
-    kernel = transform.shape[2:]
+    """``[6, 6 or 1, k, l]`` as the filters of a convolution that treats every channel alike."""
+    points, kernel = transform.shape[0] * transform.shape[1], transform.shape[2:]
     tile = einsum("c,ijab->cijab", full((channels,), 1.0), transform)
-    return tile.reshape(channels * _POINTS, 1, *kernel)
+    return tile.reshape(channels * points, 1, *kernel)

@@ -16,14 +16,15 @@ from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.kinds import CONVOLUTIONS
-from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, TILES
+from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, ROW_TILES, TILES
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled
 
 SCHEMA = "cnndsl.optimizer/1"
 FUSIONS: Mapping[str, Pipeline] = {
     "torch": FUSION,
-    "onnxruntime-winograd": TILES,
+    "onnxruntime-winograd": ROW_TILES,
+    "onnxruntime-winograd-squares": TILES,
     "triton": GPU,
 }
 """By engine, the rewrites that it wants beyond those for all; the others fuse for themselves."""
@@ -176,9 +177,9 @@ def explain(graph: Graph, engine: str = "torch") -> Explanation:
     before = _size(flow)
     events = _told(ALGEBRA.run(flow))
     alone, fusion = None, FUSIONS.get(engine)
-    if fusion is TILES:  # its engine fuses for itself, and compiles for one size
+    if fusion in (TILES, ROW_TILES):  # its engine fuses for itself, and compiles for one size
         flow = flow.at(flow.sizes)
-        events += _told(TILES.run(flow))
+        events += _told(fusion.run(flow))
     elif fusion is not None:
         events += fusion.run(flow).fired  # what did not join is told convolution by convolution
         alone = tuple(Alone(step, _why(step, flow, fusion)) for step in flow if _is_bare(step))

@@ -144,8 +144,8 @@ def test_doctor() -> None:
     validator("doctor").validate(found)
     assert (run.code, found["problems"]) == (0, [])
     assert found["limits"]["nodes"] == 100_000
-    names = "torch inductor onnxruntime onnxruntime-winograd openvino triton"
-    assert list(found["engines"]) == names.split()
+    ours = "onnxruntime onnxruntime-winograd onnxruntime-winograd-squares"
+    assert list(found["engines"]) == f"torch inductor {ours} openvino triton".split()
     assert found["engines"]["torch"] is None
 
 

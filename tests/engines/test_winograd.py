@@ -13,17 +13,19 @@ from cnndsl.engines.accuracy import agrees, error, samples
 from cnndsl.engines.base import Job
 from cnndsl.engines.choose import ENGINES
 from cnndsl.engines.ort_engine import OrtEngine
-from cnndsl.passes import winograd
 from cnndsl.passes.base import Trace
 from cnndsl.passes.flow import Flow
-from cnndsl.passes.winograd import Winograd, _transforms
+from cnndsl.passes.toom_cook import line
+from cnndsl.passes.winograd import ROWS, SQUARES, Tile, Winograd
+from cnndsl.weights.evaluate import Evaluator
 
 LARGE = "net N: [3, H, W] = conv(256, 3, stride=4) -> relu -> conv(256, 3) -> bn -> relu -> gap"
 
 
-@pytest.mark.parametrize("size", ["1, 1", "4, 9", "13, 13", "16, 14"])
+@pytest.mark.parametrize("tile", [SQUARES, ROWS], ids=lambda tile: tile.size)
+@pytest.mark.parametrize("size", ["1, 1", "4, 9", "13, 13", "16, 14", "40, 3"])
 @pytest.mark.parametrize("conv", ["conv(16, 3)", "conv(5, 3, padding=(0, 2, 1, 0), bias=no)"])
-def test_tiles(conv: str, size: str) -> None:
+def test_tiles(conv: str, size: str, tile: Tile) -> None:
     """Any size and padding; a session takes several samples."""
     net = cnndsl.loads(f"net N: [8, {size}] = pad((1, 1, 1, 1)) -> {conv} -> relu").net()
     plain = net.compile(optimize=0)
@@ -31,7 +33,7 @@ def test_tiles(conv: str, size: str) -> None:
     shape = (2, 8, *map(int, size.split(", ")))
     job = Job(flow, plain.state_dict(), (shape,))
     tiled = flow.copy()
-    Winograd(always=True).run(tiled, trace := Trace())
+    Winograd((tile,), always=True).run(tiled, trace := Trace())
     assert trace.fired
     runner = OrtEngine().build(Job(tiled, job.parameters, job.shapes))
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
@@ -56,7 +58,7 @@ def test_a_network_that_does_not_gain_runs_plainly() -> None:
     module = cnndsl.loads(LARGE).net().compile(engine="onnxruntime-winograd").eval()
     with torch.inference_mode():
         module(torch.randn(1, 3, 16, 16))
-    told = "no convolution of this network and size gains from Winograd's tiles"
+    told = "no convolution of this network and size gains from Winograd's tiles of 4x1"
     assert module._live.refused == told
 
 
@@ -84,7 +86,7 @@ def test_they_are_judged_by_their_error() -> None:
     net = cnndsl.loads("net N: [64, 24, 24] = conv(64, 3, bias=no)").net()
     flow = Flow(net.graph)
     tiled = flow.copy()
-    Winograd(always=True).run(tiled, Trace())
+    Winograd((SQUARES,), always=True).run(tiled, Trace())
     shapes = ((1, 64, 24, 24),)
     weight = torch.randn(64, 64, 3, 3, generator=torch.Generator().manual_seed(0))
     job = Job(flow, {"0.weight": weight}, shapes)
@@ -94,8 +96,18 @@ def test_they_are_judged_by_their_error() -> None:
     assert not agrees(coarse, job, inputs)
 
 
-def test_points_keep_sums_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The customary points (0, 1, -1, 2, -2) are about twice as far from float64."""
+CUSTOMARY = line(0, 1, -1, 2, -2)
+
+
+@pytest.mark.parametrize(
+    ("tile", "customary", "ratio"),
+    [
+        (SQUARES, SQUARES._replace(rows=CUSTOMARY, columns=CUSTOMARY), 1.7),
+        (ROWS, ROWS._replace(rows=CUSTOMARY), 1.3),
+    ],
+)
+def test_points_keep_sums_exact(tile: Tile, customary: Tile, ratio: float) -> None:
+    """By the customary points (0, 1, -1, 2, -2) they are farther from float64."""
     net = cnndsl.loads("net N: [128, 24, 24] = conv(64, 3, bias=no)").net()
     plain = net.compile(optimize=0)
     draw = torch.Generator().manual_seed(0)
@@ -104,12 +116,49 @@ def test_points_keep_sums_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = {key: value.clone() for key, value in plain.state_dict().items()}
     expected = plain.double()(x.double()).detach()
 
-    def error_by_tiles() -> float:
+    def error_by(tile: Tile) -> float:
         flow = Flow(net.graph)
-        Winograd(always=True).run(flow, Trace())
+        Winograd((tile,), always=True).run(flow, Trace())
         return error(OrtEngine().build(Job(flow, parameters, (tuple(x.shape),)))(x)[0], expected)
 
-    ours = error_by_tiles()
-    for name, matrix in zip(("_INPUT", "_FILTER", "_OUTPUT"), _transforms(1, 2), strict=True):
-        monkeypatch.setattr(winograd, name, matrix)
-    assert error_by_tiles() > 1.7 * ours
+    assert error_by(customary) > ratio * error_by(tile)
+
+
+def test_rows_are_more_exact_than_squares() -> None:
+    """And in a network, where errors average, as exact as direct sums."""
+    net = cnndsl.loads("net N: [64, 16, 16] = (conv(64, 3) -> relu)^6").net()
+    plain = net.compile(optimize=0)
+    draw = torch.Generator().manual_seed(0)
+    for weight in plain.parameters():
+        torch.nn.init.normal_(weight, std=1 / 17, generator=draw)
+    x = torch.randn(1, 64, 16, 16, generator=draw)
+    parameters = {key: value.clone() for key, value in plain.state_dict().items()}
+    expected = plain.double()(x.double()).detach()
+
+    def error_by(*tiles: Tile) -> float:
+        flow = Flow(net.graph)
+        if tiles:
+            Winograd(tiles, always=True).run(flow, Trace())
+        return error(OrtEngine().build(Job(flow, parameters, (tuple(x.shape),)))(x)[0], expected)
+
+    direct, rows, squares = error_by(), error_by(ROWS), error_by(SQUARES)
+    assert rows < 2 * direct
+    assert squares > 1.3 * rows
+
+
+def test_a_bias_counts_once_in_each_output() -> None:
+    """It goes through the transforms, as what a map of ones becomes."""
+    for points in ((0, 5 / 8, -5 / 8, 3 / 2, -3 / 2), (0, 1, -1), (3 / 8, -3 / 8, 5 / 4, -5 / 4)):
+        found = line(*points)
+        value = Evaluator({})
+        ones = value(found.synthesis) @ value(found.ones)[0]
+        torch.testing.assert_close(ones, torch.ones(found.outputs, dtype=torch.float64))
+
+
+def test_squares_are_an_engine_where_they_gain() -> None:
+    """Rows alone are what 14x14 pixels gain from."""
+    for size, gains in (("28, 28", True), ("14, 14", False)):
+        net = cnndsl.loads(f"net N: [512, {size}] = conv(512, 3)").net()
+        job = Job(Flow(net.graph), {}, ((1, 512, *map(int, size.split(", "))),))
+        assert ENGINES["onnxruntime-winograd"].refuses(job) is None
+        assert (ENGINES["onnxruntime-winograd-squares"].refuses(job) is None) == gains

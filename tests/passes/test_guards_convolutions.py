@@ -326,18 +326,23 @@ def test_two_products_as_one_are_an_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "size", "gains"),
+    ("channels", "size", "tile"),
     [
-        ("conv(256, 3)", "56, 56", True),
-        ("conv(512, 3)", "14, 14", True),
-        ("conv(64, 3)", "224, 224", False),  # as many values as products
-        ("conv(128, 3)", "7, 7", False),  # as many weights
+        (256, "56, 56", "4x4"),
+        (512, "28, 28", "4x4"),
+        (512, "14, 14", "4x1"),
+        (128, "28, 28", "4x1"),
+        (64, "56, 56", "4x1"),
+        (64, "224, 224", ""),  # as many values as products
+        (512, "7, 7", ""),  # as many weights
     ],
 )
-def test_tiles_pay_by_their_costs(body: str, size: str, gains: bool) -> None:
-    channels = body[len("conv(") :].split(",")[0]
-    flow = flow_of(f"net N: [{channels}, {size}] = {body}")
+def test_tiles_pay_by_their_costs(channels: int, size: str, tile: str) -> None:
+    flow = flow_of(f"net N: [{channels}, {size}] = conv({channels}, 3)")
     (conv,) = (step for step in flow if step.inputs)
     with unmeasured():  # the oracle would take seconds for these sizes
         found = Winograd().visit(conv, flow)
-    assert isinstance(found, Fired if gains else Missed)
+    if tile:
+        assert found == Fired(f"a 3x3 convolution by tiles of {tile}")
+    else:
+        assert isinstance(found, Missed)

@@ -81,18 +81,21 @@ def test_the_fusions_are_those_of_the_engines() -> None:
 
 
 def test_engines_that_fuse_for_themselves_are_not_spoken_for() -> None:
-    for engine in (AUTO, "onnxruntime", "onnxruntime-winograd", "openvino", "inductor"):
+    tiles = ("onnxruntime-winograd", "onnxruntime-winograd-squares")
+    for engine in (AUTO, "onnxruntime", *tiles, "openvino", "inductor"):
         found = net("resnet:ResNet18").explain(engine=engine)
         assert found.alone is None
         assert not any(name.startswith("fuse-") for name in found.counts)
         assert "run alone" not in found.text()
 
 
-def test_tiles_are_told_for_the_engine_that_has_them() -> None:
+@pytest.mark.parametrize(("engine", "tile"), [("", "4x1"), ("-squares", "4x4")])
+def test_tiles_are_told_for_the_engine_that_has_them(engine: str, tile: str) -> None:
     text = "net N: [3, H, W] = a: conv(256, 3) -> maxpool(4) -> b: conv(256, 3) -> c: conv(8, 3)"
-    found = cnndsl.loads(text).net().explain(engine="onnxruntime-winograd")
+    found = cnndsl.loads(text).net().explain(engine=f"onnxruntime-winograd{engine}")
     events = [event for event in found.events if event.rewrite == "winograd"]
     assert [event.fired for event in events] == [True, False, False]
+    assert tile in str(events[0])
     assert found.saved.macs > 0
 
 
