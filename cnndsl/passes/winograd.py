@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cnndsl.ops.conv import Conv, ConvTranspose
+from cnndsl.ops.merge import Concat
 from cnndsl.ops.reshape import ChannelShuffle, Crop
 from cnndsl.ops.types import FeatureMap
 from cnndsl.ops.values import Edges
@@ -98,8 +99,16 @@ class Winograd(Rewrite):
         A^T [(G g G^T) * (B^T d B)] A,   * point by point
 
     A tile of 4x4 outputs takes 36 products for each pair of channels instead of 144. One of 4x1
-    takes 6 rows of three instead of 12: with 6 points and a convolution of kernel (1, 3) between
-    transforms of columns. It moves fewer values, and its sums are more exact. The
+    takes 6 rows of three instead of 12, moves fewer values, and its sums are more exact::
+
+        conv(c, 3)   on m channels
+            becomes   concat(6 of conv(m, (6, 1), stride=(4, 1), groups=m))       B^T d
+                      -> conv(6c, (1, 3), groups=6)         a row of products per point
+                      -> channel_shuffle(6)
+                      -> conv_transpose(c, (4, 1), stride=(4, 1), groups=c)       A^T y
+                      [-> crop]
+
+    with a convolution per point, which onnxruntime computes in its blocks of channels. The
     transforms' numbers are constants; those of the filters are derived like any weight.
 
     Pays by a model of costs, measured in multiply-accumulates of a blocked convolution of
@@ -172,29 +181,27 @@ def _size(step: Step) -> tuple[int, int]:
 
 def _tiled(step: Step, tile: Tile, flow: Flow) -> Step:
     weight = step.weights["weight"]
-    outputs, inputs = weight.shape[:2]
+    outputs = weight.shape[0]
     points, rows, columns = tile.points, tile.rows, tile.columns
     below, beside = tile.beyond(step)
     top, bottom, left, right = edges_of(step)
     padding = Edges(top, bottom + below, left, right + beside)
-    window, stride = (rows.window, columns.window), (rows.outputs, columns.outputs)
+    within = Edges(0, 0, 0, 0)
+    if columns is ONE:
+        padding, within = padding._replace(left=0, right=0), within._replace(left=left, right=right)
     has_bias = "bias" in step.weights
-    analysis = Conv(points * inputs, window, stride, padding, groups=inputs, bias=False)
-    none = Edges(0, 0, 0, 0)
-    product = Conv(points * outputs, tile.kernel, padding=none, groups=points, bias=has_bias)
+    product = Conv(points * outputs, tile.kernel, padding=within, groups=points, bias=has_bias)
+    stride = (rows.outputs, columns.outputs)
     synthesis = ConvTranspose(outputs, stride, stride, groups=outputs, bias=False)
 
-    analyse = einsum("ia,jb->ijab", rows.analysis, columns.analysis)
     combine = einsum("ki,lj->ijkl", rows.synthesis, columns.synthesis)
     products = {"weight": _filters(weight, tile)}
     if has_bias:  # here, where a kernel adds it on its way
         added = einsum("ai,bj,o->ijo", rows.ones, columns.ones, step.weights["bias"])
         products["bias"] = added.reshape(points * outputs)
 
-    found = step.inputs[0]
+    found = _analysed(step, tile, padding, flow)
     for op, weights in (
-        (analysis, {"weight": _for_each(inputs, analyse)}),
-        (ChannelShuffle(inputs), {}),
         (product, products),
         (ChannelShuffle(points), {}),
         (synthesis, {"weight": _for_each(outputs, combine)}),
@@ -203,6 +210,25 @@ def _tiled(step: Step, tile: Tile, flow: Flow) -> Step:
     if below or beside:
         found = flow.add(Crop(Edges(0, below, 0, beside)), [found], origins=step.origins)
     return found
+
+
+def _analysed(step: Step, tile: Tile, padding: Edges, flow: Flow) -> Step:
+    """What the products are made of, point by point."""
+    (x,) = step.inputs
+    inputs = step.weights["weight"].shape[1]
+    rows, columns = tile.rows, tile.columns
+    window, stride = (rows.window, columns.window), (rows.outputs, columns.outputs)
+
+    def of(transform: Expr) -> Step:
+        count = transform.shape[0] * transform.shape[1]
+        op = Conv(count * inputs, window, stride, padding, groups=inputs, bias=False)
+        return flow.add(op, [x], {"weight": _for_each(inputs, transform)}, step.origins)
+
+    analyse = einsum("ia,jb->ijab", rows.analysis, columns.analysis)
+    if columns is not ONE:
+        return flow.add(ChannelShuffle(inputs), [of(analyse)], origins=step.origins)
+    parts = [of(analyse.slice(0, i, i + 1)) for i in range(tile.points)]
+    return flow.add(Concat(), parts, origins=step.origins)
 
 
 def _filters(weight: Expr, tile: Tile) -> Expr:
