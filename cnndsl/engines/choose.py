@@ -45,7 +45,8 @@ ENGINES: dict[str, Engine] = {
 }
 AUTO = "auto"
 QUICK = tuple(name for name in ENGINES if name not in ("inductor", "triton"))
-"""What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest."""
+"""What ``auto`` tries. Not inductor: it compiles for minutes, and was never the fastest; and triton
+wants a GPU."""
 ROUNDS = 3
 CLOSE, MORE_ROUNDS, PATIENCE = 1.25, 30, 12.0
 """Choices within this factor of the fastest are timed again, at most so many rounds, of which none

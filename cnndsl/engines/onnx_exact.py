@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes, sizes_of
+from cnndsl.engines.onnx_graph import Initializers, drop_unread, put_nodes, sizes_of
 
 _WIDE = 64
 """Pixels up to which a mean is taken at once."""
@@ -47,13 +47,13 @@ def products_in_stages(model: Any) -> None:
     1.70 times PyTorch's, and is 0.70 times in eight parts. (As one product of
     three axes it is 0.52 times, but takes 0.2 ms: OpenVINO packs no such weights.)
     """
-    numbers = Numbers(model.graph)
+    held = Initializers(model.graph)
 
     def staged(node: Any) -> list[Any]:
-        weight = numbers.weight_of(node, "Gemm")
+        weight = held.weight_of(node, "Gemm")
         if weight is None or weight.dims[1] < _LONG or weight.dims[1] % _PARTS:
             return [node]
-        return _sum_of_parts(node, numpy_helper.to_array(weight), numbers)
+        return _sum_of_parts(node, numpy_helper.to_array(weight), held)
 
     put_nodes(model.graph, (new for node in model.graph.node for new in staged(node)))
     drop_unread(model.graph)
@@ -67,17 +67,17 @@ def _mean_of_rows(node: Any, height: int, width: int) -> list[Any]:
     ]
 
 
-def _sum_of_parts(node: Any, weight: np.ndarray, numbers: Numbers) -> list[Any]:
+def _sum_of_parts(node: Any, weight: np.ndarray, held: Initializers) -> list[Any]:
     """Linear layers, each of a part of the inputs, and their sum; the last adds the bias."""
     size = weight.shape[1] // _PARTS
     x, whole, *bias = node.input
     name = node.name
-    sizes = numbers.put(f"{name}/sizes", np.full(_PARTS, size))
+    sizes = held.put(f"{name}/sizes", np.full(_PARTS, size))
     parts = [f"{name}/part{i}" for i in range(_PARTS)]
     nodes = [helper.make_node("Split", [x, sizes], parts, f"{name}/split", axis=1)]
-    for part, own in zip(parts, np.split(weight, _PARTS, axis=1), strict=True):
-        key = numbers.put(f"{whole}/{part.rpartition('/')[2]}", own)
-        read = [part, key, *(bias if part == parts[-1] else ())]
+    for i, (part, own) in enumerate(zip(parts, np.split(weight, _PARTS, axis=1), strict=True)):
+        key = held.put(f"{whole}/part{i}", own)
+        read = [part, key, *(bias if i == _PARTS - 1 else ())]
         nodes.append(helper.make_node("Gemm", read, [f"{part}/product"], part, transB=1))
     products = [f"{part}/product" for part in parts]
     return [*nodes, helper.make_node("Sum", products, node.output, name)]

@@ -32,7 +32,7 @@ def drop_unread(graph: Any) -> None:
             del graph.initializer[i]
 
 
-class Numbers:
+class Initializers:
     """The numbers that a graph holds, by name."""
 
     def __init__(self, graph: Any) -> None:
@@ -53,4 +53,5 @@ class Numbers:
         if name not in self._tensors:
             self._initializers.append(numpy_helper.from_array(numbers, name))
             self._tensors[name] = self._initializers[-1]
+        assert tuple(self._tensors[name].dims) == numbers.shape
         return name

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from cnndsl.engines.onnx_graph import Initializers
 
 
 def sum_inputs(model: Any) -> None:
@@ -18,16 +20,15 @@ def sum_inputs(model: Any) -> None:
 
     The rows first, which threads share evenly.
     """
-    graph = model.graph
+    graph, held = model.graph, Initializers(model.graph)
     for value in list(graph.input):
         rank = len(value.type.tensor_type.shape.dim)
         rows, total = f"{value.name}/input_rows", f"{value.name}/input_sum"
-        graph.node.append(_sum(graph, value.name, rows, [rank - 1]))
-        graph.node.append(_sum(graph, rows, total, range(rank - 1)))
+        graph.node.append(_sum(held, value.name, rows, [rank - 1]))
+        graph.node.append(_sum(held, rows, total, range(rank - 1)))
         graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, []))
 
 
-def _sum(graph: Any, read: str, written: str, over: Sequence[int]) -> Any:
-    axes = f"{written}/axes"
-    graph.initializer.append(numpy_helper.from_array(np.array(over), axes))
+def _sum(held: Initializers, read: str, written: str, over: Sequence[int]) -> Any:
+    axes = held.put(f"{written}/axes", np.array(over))
     return helper.make_node("ReduceSum", [read, axes], [written], written, keepdims=0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes
+from cnndsl.engines.onnx_graph import Initializers, drop_unread, put_nodes
 
 _MANY = 2**23
 """Weights of 16 MB, which are read from memory at each forward."""
@@ -22,15 +22,15 @@ def products_as_convolutions(model: Any) -> None:
     convolutions are slower.
     """
     graph = model.graph
-    numbers = Numbers(graph)
+    held = Initializers(graph)
     read = _read_by_layers(graph)
     nodes = []
     for node in graph.node:
-        weight = numbers.weight_of(node, "Gemm")
+        weight = held.weight_of(node, "Gemm")
         if weight is None or np.prod(weight.dims) < _MANY or node.output[0] not in read:
             nodes.append(node)
         else:
-            nodes += _convolution(node, weight, numbers)
+            nodes += _convolution(node, weight, held)
     put_nodes(graph, nodes)
     drop_unread(graph)
 
@@ -44,10 +44,10 @@ def _read_by_layers(graph: Any) -> set[str]:
     return found
 
 
-def _convolution(node: Any, weight: Any, numbers: Numbers) -> list[Any]:
+def _convolution(node: Any, weight: Any, held: Initializers) -> list[Any]:
     pixel, size, map_ = (f"{node.name}/{name}" for name in ("pixel", "size", "map"))
-    numbers.put(size, np.array([1, weight.dims[1], 1, 1]))
-    kernel = numbers.kernel(weight)
+    held.put(size, np.array([1, weight.dims[1], 1, 1]))
+    kernel = held.kernel(weight)
     return [
         helper.make_node("Reshape", [node.input[0], size], [pixel], pixel),
         helper.make_node("Conv", [pixel, kernel, *node.input[2:]], [map_], map_),

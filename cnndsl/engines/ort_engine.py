@@ -14,7 +14,7 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
-from cnndsl.passes.pipeline import ROW_TILES, TILES
+from cnndsl.passes.pipeline import LINES, TILES
 from cnndsl.passes.winograd import ROWS, SQUARES, Winograd
 
 
@@ -74,17 +74,17 @@ class OrtEngine(Engine):
 
 
 class WinogradEngine(OrtEngine):
-    """onnxruntime with large 3x3 convolutions by Winograd's tiles of 4x1, which it has none of
-    itself: about as exact."""
+    """onnxruntime with 3x3 convolutions by Winograd's tiles of 4x1, which it has none of itself."""
 
     name = "onnxruntime-winograd"
-    fusion = ROW_TILES
-    rewrite = Winograd(tiles=(ROWS,))
+    fusion = LINES
     tile = ROWS.size
 
     def refuses(self, job: Job) -> str | None:
         reason = super().refuses(job)
-        if reason is None and self.tile not in self.rewrite.sizes(job.flow.at(job.sizes)):
+        (rewrite,) = self.fusion
+        assert isinstance(rewrite, Winograd)
+        if reason is None and self.tile not in rewrite.tiles_that_pay(job.flow.at(job.sizes)):
             return (
                 "no convolution of this network and size gains from Winograd's tiles of "
                 f"{self.tile}"
@@ -97,7 +97,6 @@ class SquaresEngine(WinogradEngine):
 
     name = "onnxruntime-winograd-squares"
     fusion = TILES
-    rewrite = Winograd()
     tile = SQUARES.size
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from onnx import helper
 
-from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes, sizes_of
+from cnndsl.engines.onnx_graph import Initializers, drop_unread, put_nodes, sizes_of
 from cnndsl.engines.ort_layout import BLOCK
 
 _MANY = 2**20
@@ -32,12 +32,12 @@ def samples_as_pixels(model: Any) -> None:
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         return
     graph = model.graph
-    numbers = Numbers(graph)
+    held = Initializers(graph)
     dims = sizes_of(graph)
-    rows = _Rows(numbers)
+    rows = _Rows(held)
     nodes: list[Any] = []
     for node in graph.node:
-        weight = numbers.weight_of(node, "Gemm")
+        weight = held.weight_of(node, "Gemm")
         samples = dims.get(node.input[0], (0,))[0] if weight is not None else 0
         if weight is not None and 1 < samples <= _MOST_SAMPLES and _pays(weight):
             nodes += rows.convolved(node, weight, samples)
@@ -56,9 +56,9 @@ def _pays(weight: Any) -> bool:
 class _Rows:
     """Values with their samples in a row, turned back only where somebody reads them otherwise."""
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, held: Initializers) -> None:
         self.of: dict[str, str] = {}
-        self._numbers = numbers
+        self._held = held
         self._sizes: dict[str, list[int]] = {}
         self._missing: set[str] = set()
         """What is there in a row alone."""
@@ -75,7 +75,7 @@ class _Rows:
             size = self._size(x, [1, inputs, 1, samples])
             yield helper.make_node("Transpose", [x], [turned], turned, perm=[1, 0])
             yield helper.make_node("Reshape", [turned, size], [self.of[x]], self.of[x])
-        kernel = self._numbers.kernel(weight)
+        kernel = self._held.kernel(weight)
         row = self._new_row(y, [outputs, samples])
         yield helper.make_node("Conv", [self.of[x], kernel, *node.input[2:]], [row], row)
 
@@ -102,4 +102,4 @@ class _Rows:
         return self.of[name]
 
     def _size(self, name: str, size: list[int]) -> str:
-        return self._numbers.put(f"{name}/size{len(size)}", np.array(size))
+        return self._held.put(f"{name}/size{len(size)}", np.array(size))

@@ -1,4 +1,4 @@
-"""The end of Winograd's tiles of rows, in a form that onnxruntime runs faster."""
+"""The output transform of Winograd's tiles of 4x1, in a form that onnxruntime runs faster."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from cnndsl.engines.onnx_graph import Numbers, drop_unread, put_nodes, sizes_of
+from cnndsl.engines.onnx_graph import Initializers, drop_unread, put_nodes, sizes_of
+from cnndsl.passes.winograd import FOUR
 
 _MOST_ROWS = 32
 """Of a map: each is a sum over the products of all tiles, most of them times zero."""
 
 
 def rows_by_one_product(model: Any) -> None:
-    """Tiles of small maps become rows by one matrix, in place: a model of fixed shapes::
+    """The rows of a small map by one matrix, in place: a model of fixed shapes::
 
         conv_transpose(c, (4, 1), stride=(4, 1), groups=c)
             becomes   reshape [c, 6t, w]  ->  matmul by [4t, 6t]
@@ -23,46 +24,47 @@ def rows_by_one_product(model: Any) -> None:
     (maps of 28 to 7 pixels, two threads with AVX-512).
     """
     graph = model.graph
-    numbers, sizes = Numbers(graph), sizes_of(graph)
+    held, sizes = Initializers(graph), sizes_of(graph)
     nodes: list[Any] = []
     for node in graph.node:
-        tile = _tile(node, numbers)
+        tile = _tile(node, held)
         if tile is None or sizes[node.output[0]][2] > _MOST_ROWS:
             nodes.append(node)
         else:
-            nodes += _product(node, tile, sizes[node.input[0]], numbers)
+            nodes += _product(node, tile, sizes[node.input[0]], held)
     put_nodes(graph, nodes)
     drop_unread(graph)
 
 
-def _tile(node: Any, numbers: Numbers) -> np.ndarray | None:
-    """[products, outputs] of a step that combines the rows of every channel and column alike
-    and adds nothing; None of another."""
-    weight = numbers.weight_of(node, "ConvTranspose")
+def _tile(node: Any, held: Initializers) -> np.ndarray | None:
+    """[products, outputs] of a step that combines rows as Winograd's tiles do, every channel and
+    column alike; None of another."""
+    weight = held.weight_of(node, "ConvTranspose")
     if weight is None or len(node.input) > 2:  # a bias
         return None
     given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    one, outputs, width = weight.dims[1:]
-    if (one, width, given["strides"]) != (1, 1, [outputs, 1]) or any(
-        (*given["pads"], *given["output_padding"])
-    ):
+    products, (one, outputs, width) = weight.dims[0] // given["group"], weight.dims[1:]
+    if (products, one, outputs, width) != (FOUR.window, 1, FOUR.outputs, 1):
         return None
-    tiles = numpy_helper.to_array(weight).reshape(given["group"], -1, outputs)
+    moved = (*given["pads"], *given["output_padding"])
+    if any(moved) or (given["strides"], given["dilations"]) != ([outputs, 1], [1, 1]):
+        return None
+    tiles = numpy_helper.to_array(weight).reshape(-1, products, outputs)
     return tiles[0] if (tiles == tiles[0]).all() else None
 
 
-def _product(node: Any, tile: np.ndarray, size: tuple[int, ...], numbers: Numbers) -> list[Any]:
+def _product(node: Any, tile: np.ndarray, size: tuple[int, ...], held: Initializers) -> list[Any]:
     """The rows of all tiles of a channel, [products * tiles, width], times a matrix."""
     samples, channels, tiles, width = size
     products, outputs = tile.shape
     name = node.name
-    rows = numbers.put(
+    rows = held.put(
         f"{name}/rows",
         np.einsum("pj,kl->kjpl", tile, np.eye(tiles, dtype=tile.dtype)).reshape(
             tiles * outputs, products * tiles
         ),
     )
-    shape = numbers.put(
+    shape = held.put(
         f"{name}/shape", np.array([samples, channels // products, products * tiles, width])
     )
     given = f"{name}/products"

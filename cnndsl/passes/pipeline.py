@@ -81,8 +81,8 @@ GPU = Pipeline(
 TILES = Pipeline([Winograd()])
 """For an engine that computes convolutions directly."""
 
-ROW_TILES = Pipeline([Winograd(tiles=(ROWS,))])
-"""The same, where sums are to be as exact."""
+LINES = Pipeline([Winograd(tiles=(ROWS,))])
+"""The same by the more exact tiles alone."""
 
 REWRITES: dict[str, Rewrite] = {
     rewrite.name: rewrite

@@ -1,10 +1,10 @@
-"""The products that a short filter along a line needs, by Toom and Cook's algorithm.
+"""F(m, 3): outputs of a filter of three taps along a line, by Toom and Cook's algorithm.
 
-Outputs of a filter of three taps are coefficients of a product of polynomials, which is known from
-its values at some points. Two points more than outputs are enough, infinity among them, and each
-value is one product::
+A product of polynomials with m and 3 coefficients is known from its values at m + 2 points,
+infinity among them, and each value is one product. The transposed algorithm gives m neighbouring
+outputs of a filter of three taps::
 
-    y = A^T [(G g) * (B^T d)],    * point by point; d: the inputs that these outputs read
+    y = A^T [(G g) * (B^T d)],    * point by point; d: the m + 2 inputs that these outputs read
 
 (Lavin & Gray 2015, arXiv:1509.09308; on points: Barabasz et al. 2020, arXiv:1803.10986.)
 """
@@ -23,15 +23,15 @@ TAPS = 3
 
 
 class Line(NamedTuple):
-    """F(m, 3): m outputs from m + 2 inputs by as many products."""
+    """``outputs`` along a line from ``window`` inputs, by as many products."""
 
     outputs: int
     window: int
-    analysis: Expr
+    input_transform: Expr
     """B^T, [window, window]."""
-    filters: Expr
+    filter_transform: Expr
     """G, [window, taps]."""
-    synthesis: Expr
+    output_transform: Expr
     """A^T, [outputs, window]."""
     ones: Expr
     """(G g) * (B^T d) of which every output is 1, [1, window]."""
@@ -39,23 +39,23 @@ class Line(NamedTuple):
 
 @cache
 def line(*points: float) -> Line:
-    """By these points and infinity. Where they are small fractions of powers of two, B^T and A^T
-    are exact in float32."""
+    """F(m, 3) at these m + 1 points and infinity. Where they are small fractions of powers of two,
+    B^T and A^T are exact in float32."""
     finite = [Fraction(p) for p in points]
     window = len(finite) + 1
     outputs = window - (TAPS - 1)
-    analysis, filters = [], []
+    inputs, filters = [], []
     for p in finite:
         others = [q for q in finite if q != p]
         among = prod((p - q for q in others), start=Fraction(1))
-        analysis.append([*_expanded(others), Fraction(0)])
+        inputs.append([*_expanded(others), Fraction(0)])
         filters.append([p**k / among for k in range(TAPS)])
-    analysis.append(_expanded(finite))
+    inputs.append(_expanded(finite))
     filters.append(_last(TAPS))
-    synthesis = [[*(p**k for p in finite), _last(outputs)[k]] for k in range(outputs)]
+    results = [[*(p**k for p in finite), _last(outputs)[k]] for k in range(outputs)]
     by_first = [row[0] for row in filters]  # the filter 1, 0, 0 makes ones of ones
-    ones = [g * sum(row) for g, row in zip(by_first, analysis, strict=True)]
-    return Line(outputs, window, *map(_matrix, (analysis, filters, synthesis, [ones])))
+    ones = [g * sum(row) for g, row in zip(by_first, inputs, strict=True)]
+    return Line(outputs, window, *map(_matrix, (inputs, filters, results, [ones])))
 
 
 def _expanded(roots: Sequence[Fraction]) -> list[Fraction]:

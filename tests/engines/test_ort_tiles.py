@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import cnndsl
+from cnndsl.engines import ort_tiles
 from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.engines.onnx_model import onnx_model
@@ -50,30 +51,47 @@ def test_tiles(size: str, tile: Tile, found: str) -> None:
     torch.testing.assert_close(result.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+TILE = "conv_transpose(2, (4, 1), stride=(4, 1), groups=2, bias=no"
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("body", "taken"),
     [
-        "conv_transpose(4, (2, 1), stride=(2, 1), groups=4, bias=no)",  # of several matrices
-        "conv_transpose(4, (2, 1), stride=(2, 1), groups=4)",
-        "conv_transpose(4, (2, 1), stride=(2, 1), bias=no)",
-        "conv_transpose(4, (3, 1), stride=(2, 1), groups=4, bias=no)",
-        "conv_transpose(4, (2, 2), stride=(2, 2), groups=4, bias=no)",
-        "conv_transpose(4, (2, 1), stride=(2, 1), groups=4, bias=no, padding=(1, 0))",
-        "conv_transpose(4, (2, 1), stride=(2, 1), groups=4, bias=no, output_padding=(1, 0))",
+        (f"{TILE})", True),
+        (f"{TILE}, padding=(1, 0))", False),
+        (f"{TILE}, output_padding=(1, 0))", False),
+        (f"{TILE}, dilation=(2, 1))", False),
+        (TILE.replace("bias=no", "bias=yes") + ")", False),
+        (TILE.replace("groups=2", "groups=1") + ")", False),
+        (TILE.replace("stride=(4, 1)", "stride=(3, 1)") + ")", False),
+        (TILE.replace("stride=(4, 1)", "stride=(4, 2)") + ")", False),
+        (TILE.replace("(4, 1)", "(4, 4)") + ")", False),
+        (TILE.replace("(4, 1)", "(2, 1)") + ")", False),
     ],
 )
 @pytest.mark.parametrize("alike", [False, True])
-def test_others(body: str, alike: bool) -> None:
-    """What is no end of tiles stays, or is at least the same."""
-    net = cnndsl.loads(f"net N: [8, 5, 6] = {body}").net()
+def test_others(body: str, taken: bool, alike: bool) -> None:
+    """What is no such transform stays; that of another's is the same."""
+    net = cnndsl.loads(f"net N: [12, 5, 6] = {body}").net()
     plain: Any = net.compile(optimize=0).eval()
     if alike:
-        for parameter in plain.parameters():
-            parameter.data = parameter.data[:1].expand_as(parameter).clone()
-    job = Job(Flow(net.graph), plain.state_dict(), ((2, 8, 5, 6),))
-    kept = "ConvTranspose" in rewritten(job)
-    assert kept or (alike and body.endswith("groups=4, bias=no)"))
-    x = torch.randn(2, 8, 5, 6, generator=torch.Generator().manual_seed(0))
+        weight = plain.state_dict()["0.weight"]
+        weight.copy_(weight[:6].repeat(2, 1, 1, 1))
+    job = Job(Flow(net.graph), plain.state_dict(), ((2, 12, 5, 6),))
+    assert ("MatMul" in rewritten(job)) == (taken and alike)
+    x = torch.randn(2, 12, 5, 6, generator=torch.Generator().manual_seed(0))
     expected = plain.double()(x.double())
     result = OrtEngine().build(job)(x)[0]
     torch.testing.assert_close(result.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_only_ours_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer runs the network as it is written."""
+    seen: list[Any] = []
+    monkeypatch.setattr(ort_tiles, "rows_by_one_product", seen.append)
+    net = cnndsl.loads("net N: [1, 4, 4] = relu").net()
+    job = Job(Flow(net.graph), {}, ((1, 1, 4, 4),))
+    OrtEngine(as_written=True).build(job)
+    assert not seen
+    OrtEngine().build(job)
+    assert seen
