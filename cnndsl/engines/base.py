@@ -59,6 +59,8 @@ class Engine(ABC):
     """Whether one runner takes every shape."""
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
+    hands_on: ClassVar[bool] = False
+    """Whether its threads read much of what others wrote, as between transforms."""
     looks: bool = False
     """Whether its runners raise NotFinite themselves."""
 

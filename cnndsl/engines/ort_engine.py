@@ -79,6 +79,7 @@ class WinogradEngine(OrtEngine):
     name = "onnxruntime-winograd"
     fusion = LINES
     tile = ROWS.size
+    hands_on = True
 
     def refuses(self, job: Job) -> str | None:
         reason = super().refuses(job)

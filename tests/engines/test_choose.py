@@ -16,6 +16,7 @@ from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.choose import ENGINES
 from cnndsl.engines.chunks import sizes_for_batch
+from cnndsl.engines.live import Choice
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.ops import Chain
 from cnndsl.passes.pipeline import FUSION
@@ -232,3 +233,25 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
     with torch.no_grad():
         network(torch.randn(1, 3, 40, 40))
     assert network._live.choice.engine.name == ("coarse" if chosen else "torch")
+
+
+@pytest.mark.parametrize(
+    ("tiles", "threads", "batch", "chosen"),
+    [
+        (0.9, 2, 1, "onnxruntime"),
+        (0.8, 2, 1, "onnxruntime-winograd"),
+        (0.9, 1, 1, "onnxruntime-winograd"),
+        (0.9, 2, 2, "onnxruntime-winograd"),
+    ],
+)
+def test_what_threads_hand_on_must_pay_by_far(
+    tiles: float, threads: int, batch: int, chosen: str
+) -> None:
+    """For one sample: how fast a core reads what another wrote may change."""
+    job = Job(
+        Flow(cnndsl.loads("net N: [3] = relu").net().graph), {}, ((batch, 3),), threads=threads
+    )
+    plain, tiled = (Choice(ENGINES[n]) for n in ("onnxruntime", "onnxruntime-winograd"))
+    times = choose._with_caution({plain: 1.0, tiled: tiles}, job)
+    assert choose._first(times).engine.name == chosen
+    assert times[plain] == 1.0
