@@ -90,8 +90,8 @@ def execution_options(command: Command) -> Command:
         ),
         click.option(
             "--engine", metavar="NAME",
-            help="torch (default), inductor, onnxruntime, onnxruntime-winograd, "
-            "onnxruntime-winograd-squares, openvino, triton, or auto: the fastest here.",
+            help="torch (default), inductor, onnxruntime, openvino, triton, onnxruntime-winograd, "
+            "or with larger tiles onnxruntime-winograd-squares; auto: the fastest here.",
         ),
         click.option(
             "--dtype", type=click.Choice(["float32", "bfloat16"]),
