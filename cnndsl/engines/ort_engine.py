@@ -14,8 +14,8 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
-from cnndsl.passes.pipeline import LINES, TILES
-from cnndsl.passes.winograd import ROWS, SQUARES, Winograd
+from cnndsl.passes.pipeline import TILES, TILES_4X1
+from cnndsl.passes.winograd import F4X1, F4X4, Winograd
 
 
 class OrtEngine(Engine):
@@ -77,8 +77,8 @@ class WinogradEngine(OrtEngine):
     """onnxruntime with 3x3 convolutions by Winograd's tiles of 4x1, which it has none of itself."""
 
     name = "onnxruntime-winograd"
-    fusion = LINES
-    tile = ROWS.size
+    fusion = TILES_4X1
+    tile = F4X1.size
     hands_on = True
 
     def refuses(self, job: Job) -> str | None:
@@ -98,7 +98,7 @@ class SquaresEngine(WinogradEngine):
 
     name = "onnxruntime-winograd-squares"
     fusion = TILES
-    tile = SQUARES.size
+    tile = F4X4.size
 
 
 class _Session:

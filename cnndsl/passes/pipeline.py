@@ -31,7 +31,7 @@ from cnndsl.passes.sink_affine import SinkAffine
 from cnndsl.passes.split_transform_merge import SplitTransformMerge
 from cnndsl.passes.squeeze import Squeeze
 from cnndsl.passes.two_k import TwoK
-from cnndsl.passes.winograd import ROWS, Winograd
+from cnndsl.passes.winograd import F4X1, Winograd
 
 ALGEBRA = Pipeline(
     [
@@ -81,7 +81,7 @@ GPU = Pipeline(
 TILES = Pipeline([Winograd()])
 """For an engine that computes convolutions directly."""
 
-LINES = Pipeline([Winograd(tiles=(ROWS,))])
+TILES_4X1 = Pipeline([Winograd(tiles=(F4X1,))])
 """The same by the more exact tiles alone."""
 
 REWRITES: dict[str, Rewrite] = {

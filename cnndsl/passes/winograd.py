@@ -94,8 +94,8 @@ _WEIGHT = 12
 _NEAR = 2**20
 """Values of one sample, 4 MB, that the caches near the cores hold."""
 # Fitted to layers of VGG-16, ResNet and AlexNet, one sample, two threads with AVX-512.
-SQUARES = Tile(FOUR, FOUR, value=120, far=120, channel=0, margin=1.15)
-ROWS = Tile(FOUR, ONE, value=66, far=132, channel=15_000, margin=1.05)
+F4X4 = Tile(FOUR, FOUR, value=120, far=120, channel=0, margin=1.15)
+F4X1 = Tile(FOUR, ONE, value=66, far=132, channel=15_000, margin=1.05)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Winograd(Rewrite):
     Guards: a 3x3 window, stride, dilation and groups of 1; a size in numbers, as tiles are counted.
     """
 
-    tiles: Sequence[Tile] = (SQUARES, ROWS)
+    tiles: Sequence[Tile] = (F4X4, F4X1)
     """Of which the cheapest is taken."""
     always: bool = False
     """Also where it does not pay."""

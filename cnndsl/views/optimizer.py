@@ -16,14 +16,14 @@ from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.kinds import CONVOLUTIONS
-from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, LINES, TILES
+from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, TILES, TILES_4X1
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled
 
 SCHEMA = "cnndsl.optimizer/1"
 FUSIONS: Mapping[str, Pipeline] = {
     "torch": FUSION,
-    "onnxruntime-winograd": LINES,
+    "onnxruntime-winograd": TILES_4X1,
     "onnxruntime-winograd-squares": TILES,
     "triton": GPU,
 }
@@ -177,7 +177,7 @@ def explain(graph: Graph, engine: str = "torch") -> Explanation:
     before = _size(flow)
     events = _told(ALGEBRA.run(flow))
     alone, fusion = None, FUSIONS.get(engine)
-    if fusion in (TILES, LINES):  # its engine fuses for itself, and compiles for one size
+    if fusion in (TILES, TILES_4X1):  # its engine fuses for itself, and compiles for one size
         flow = flow.at(flow.sizes)
         events += _told(fusion.run(flow))
     elif fusion is not None:

@@ -12,7 +12,7 @@ import cnndsl
 from cnndsl.engines.accuracy import error as error_of
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job
-from cnndsl.engines.choose import ENGINES
+from cnndsl.engines.choose import ENGINES, QUICK
 from cnndsl.graph.cost import concrete, shape
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.pipeline import ALGEBRA
@@ -20,8 +20,8 @@ from tests.engines.operators import OPERATORS
 from tests.networks import random_network
 from tests.passes.drawn import Drawn
 
-# Inductor is slow, triton is interpreted in a process of its own: both have their own tests.
-NAMES = [name for name in ENGINES if name not in ("inductor", "triton")]
+NAMES = QUICK
+"""Inductor is slow, triton is interpreted in a process of its own: both have their own tests."""
 
 
 def job(net: cnndsl.Compilation, *, rewrite: bool, seed: int = 0) -> tuple[Job, Drawn]:

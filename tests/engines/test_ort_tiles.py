@@ -1,4 +1,4 @@
-"""The end of tiles of rows as one product: the same numbers, where every channel is alike."""
+"""The output transform of tiles of 4x1 as one product: the same, where every channel is alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnndsl.engines.ort_engine import OrtEngine
 from cnndsl.engines.ort_tiles import rows_by_one_product
 from cnndsl.passes.base import Trace
 from cnndsl.passes.flow import Flow
-from cnndsl.passes.winograd import ROWS, SQUARES, Tile, Winograd
+from cnndsl.passes.winograd import F4X1, F4X4, Tile, Winograd
 
 pytest.importorskip("onnxruntime")
 
@@ -30,10 +30,10 @@ def rewritten(job: Job) -> list[str]:
 @pytest.mark.parametrize(
     ("size", "tile", "found"),
     [
-        ("13, 13", ROWS, "MatMul"),
-        ("32, 5", ROWS, "MatMul"),
-        ("33, 5", ROWS, "ConvTranspose"),  # of 36 rows each would be a sum over too many
-        ("13, 13", SQUARES, "ConvTranspose"),
+        ("13, 13", F4X1, "MatMul"),
+        ("32, 5", F4X1, "MatMul"),
+        ("33, 5", F4X1, "ConvTranspose"),  # of 36 rows each would be a sum over too many
+        ("13, 13", F4X4, "ConvTranspose"),
     ],
 )
 def test_tiles(size: str, tile: Tile, found: str) -> None:

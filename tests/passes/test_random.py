@@ -16,7 +16,7 @@ import torch
 from cnndsl.passes import pipeline
 from cnndsl.passes.base import Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow
-from cnndsl.passes.winograd import ROWS, SQUARES, Tile, Winograd
+from cnndsl.passes.winograd import F4X1, F4X4, Tile, Winograd
 from tests.networks import random_network
 from tests.passes.hook import unmeasured
 from tests.passes.oracle import Comparison, Options
@@ -86,7 +86,7 @@ def test_tiles_at_one_size() -> None:
         flow = Flow(graph_of(text := network(seed)))
         comparison = Comparison(flow, seed)
         for index, sizes in enumerate(comparison.sizes):
-            tile = (SQUARES, ROWS)[(seed + index) % 2]
+            tile = (F4X4, F4X1)[(seed + index) % 2]
             found, trace = tiled(flow, sizes, tile)
             try:
                 comparison.close(found, index)
@@ -117,7 +117,7 @@ def test_every_rewrite_fires() -> None:
     fired: Counter[str] = Counter()
     for seed in range(GRAPHS // 3):
         flow = Flow(graph_of(network(seed)))
-        traces = [trace for _, _, trace in pipelines(flow)] + [tiled(flow, flow.sizes, ROWS)[1]]
+        traces = [trace for _, _, trace in pipelines(flow)] + [tiled(flow, flow.sizes, F4X1)[1]]
         fired.update(event.rewrite for trace in traces for event in trace.fired)
         if set(pipeline.REWRITES) <= set(fired):
             return
@@ -192,6 +192,6 @@ def test_a_wrong_rewrite_is_reduced() -> None:
 
 def test_the_pipelines_are_what_is_tested() -> None:
     """A new pipeline is added to ``ENDS``, or has a test of its own, as tiles have."""
-    tiles = (pipeline.TILES, pipeline.LINES)
+    tiles = (pipeline.TILES, pipeline.TILES_4X1)
     known = {id(value) for value in vars(pipeline).values() if isinstance(value, Pipeline)}
     assert known == set(map(id, (pipeline.ALGEBRA, *tiles, *ENDS)))
