@@ -90,8 +90,9 @@ def execution_options(command: Command) -> Command:
         ),
         click.option(
             "--engine", metavar="NAME",
-            help="torch (default), inductor, onnxruntime, openvino, triton, onnxruntime-winograd, "
-            "or with larger tiles onnxruntime-winograd-squares; auto: the fastest here.",
+            help="torch (default), inductor, onnxruntime, openvino, triton; with fewer products "
+            "onnxruntime-winograd, onnxruntime-winograd-squares, openvino-winograd; auto: the "
+            "fastest here.",
         ),
         click.option(
             "--dtype", type=click.Choice(["float32", "bfloat16"]),

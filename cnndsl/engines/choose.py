@@ -21,8 +21,8 @@ from cnndsl.engines.chunks import SIZES, sizes_for_batch
 from cnndsl.engines.inductor_engine import InductorEngine
 from cnndsl.engines.layers import layers_of
 from cnndsl.engines.live import Choice, Live, Recipe
-from cnndsl.engines.openvino_engine import OpenVinoEngine
-from cnndsl.engines.ort_engine import OrtEngine, SquaresEngine, WinogradEngine
+from cnndsl.engines.openvino_engine import OpenVinoEngine, OpenVinoTiles
+from cnndsl.engines.ort_engine import OrtEngine, OrtSquares, OrtTiles
 from cnndsl.engines.timing import interleaved
 from cnndsl.engines.torch_engine import TorchEngine
 from cnndsl.engines.triton_engine import TritonEngine
@@ -37,9 +37,10 @@ ENGINES: dict[str, Engine] = {
         TorchEngine(),
         InductorEngine(),
         OrtEngine(),
-        WinogradEngine(),
-        SquaresEngine(),
+        OrtTiles(),
+        OrtSquares(),
         OpenVinoEngine(),
+        OpenVinoTiles(),
         TritonEngine(),
     )
 }
@@ -63,7 +64,7 @@ BY_FAR = 0.85
 on several threads. On a virtual machine ResNet-18 took 14.7 or 19.7 ms by Winograd's tiles, for
 seconds each, and 17.0 or 17.7 ms without: as if the cores shared a cache at one time and none at
 another. Of several samples each thread has its own."""
-RULES = 4
+RULES = 5
 """Of what is chosen: a choice by other rules is made again."""
 Race = Callable[[Sequence[Choice]], dict[Choice, float]]
 """Median milliseconds of each choice that runs a job and agrees."""

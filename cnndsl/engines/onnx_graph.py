@@ -44,6 +44,11 @@ class Initializers:
         it is computed."""
         return self._tensors.get(node.input[1]) if node.op_type == operator else None
 
+    def numbers(self, name: str) -> np.ndarray | None:
+        """Those that it holds under this name; None where the value is computed."""
+        tensor = self._tensors.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
+
     def kernel(self, weight: Any) -> str:
         """A linear layer's weight as that of a 1x1 convolution; its name."""
         return self.put(f"{weight.name}/kernel", numpy_helper.to_array(weight)[:, :, None, None])

@@ -15,6 +15,9 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
+from cnndsl.engines.tiles import gains_nothing
+from cnndsl.passes.pipeline import TILES_APART
+from cnndsl.passes.winograd import F4X1_APART
 
 
 class OpenVinoEngine(Engine):
@@ -74,11 +77,13 @@ class OpenVinoEngine(Engine):
         from cnndsl.engines.onnx_inputs import sum_inputs
         from cnndsl.engines.onnx_model import onnx_model
         from cnndsl.engines.openvino_forms import products_as_convolutions
+        from cnndsl.engines.openvino_rows import rows_apart
 
         full = replace(job, dtype=torch.float32)
         model = onnx_model(job.flow, derived(full), job.sizes, job.shapes[0][0])
         if self.as_written:
             return model
+        rows_apart(model)
         if not half:  # where each part would be rounded
             products_in_stages(model)
         else:
@@ -87,6 +92,16 @@ class OpenVinoEngine(Engine):
                 products_as_convolutions(model)
         sum_inputs(model)
         return model
+
+
+class OpenVinoTiles(OpenVinoEngine):
+    """OpenVINO with 3x3 convolutions by Winograd's tiles of 4x1, of which it has none itself."""
+
+    name = "openvino-winograd"
+    fusion = TILES_APART
+
+    def refuses(self, job: Job) -> str | None:
+        return super().refuses(job) or gains_nothing(self.fusion, F4X1_APART, job)
 
 
 def _has_half() -> bool:

@@ -14,8 +14,9 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
+from cnndsl.engines.tiles import gains_nothing
 from cnndsl.passes.pipeline import TILES, TILES_4X1
-from cnndsl.passes.winograd import F4X1, F4X4, Winograd
+from cnndsl.passes.winograd import F4X1, F4X4
 
 
 class OrtEngine(Engine):
@@ -73,32 +74,24 @@ class OrtEngine(Engine):
         return [self.build(replace(job, threads=1))] * job.threads
 
 
-class WinogradEngine(OrtEngine):
+class OrtTiles(OrtEngine):
     """onnxruntime with 3x3 convolutions by Winograd's tiles of 4x1, which it has none of itself."""
 
     name = "onnxruntime-winograd"
     fusion = TILES_4X1
-    tile = F4X1.size
+    tile = F4X1
     hands_on = True
 
     def refuses(self, job: Job) -> str | None:
-        reason = super().refuses(job)
-        (rewrite,) = self.fusion
-        assert isinstance(rewrite, Winograd)
-        if reason is None and self.tile not in rewrite.tiles_that_pay(job.flow.at(job.sizes)):
-            return (
-                "no convolution of this network and size gains from Winograd's tiles of "
-                f"{self.tile}"
-            )
-        return reason
+        return super().refuses(job) or gains_nothing(self.fusion, self.tile, job)
 
 
-class SquaresEngine(WinogradEngine):
+class OrtSquares(OrtTiles):
     """Also by tiles of 4x4, where these gain more: fewer products, less exact."""
 
     name = "onnxruntime-winograd-squares"
     fusion = TILES
-    tile = F4X4.size
+    tile = F4X4
 
 
 class _Session:

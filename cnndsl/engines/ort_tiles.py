@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from cnndsl.engines.onnx_graph import Initializers, drop_unread, put_nodes, sizes_of
-from cnndsl.passes.winograd import FOUR
+from cnndsl.engines.onnx_tiles import output_transform
 
 _MOST_ROWS = 32
 """Of a map: each is a sum over the products of all tiles, most of them times zero."""
@@ -27,30 +27,13 @@ def rows_by_one_product(model: Any) -> None:
     held, sizes = Initializers(graph), sizes_of(graph)
     nodes: list[Any] = []
     for node in graph.node:
-        tile = _tile(node, held)
+        tile = output_transform(node, held)
         if tile is None or sizes[node.output[0]][2] > _MOST_ROWS:
             nodes.append(node)
         else:
             nodes += _product(node, tile, sizes[node.input[0]], held)
     put_nodes(graph, nodes)
     drop_unread(graph)
-
-
-def _tile(node: Any, held: Initializers) -> np.ndarray | None:
-    """[products, outputs] of a step that combines rows as Winograd's tiles do, every channel and
-    column alike; None of another."""
-    weight = held.weight_of(node, "ConvTranspose")
-    if weight is None or len(node.input) > 2:  # a bias
-        return None
-    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    products, (one, outputs, width) = weight.dims[0] // given["group"], weight.dims[1:]
-    if (products, one, outputs, width) != (FOUR.window, 1, FOUR.outputs, 1):
-        return None
-    moved = (*given["pads"], *given["output_padding"])
-    if any(moved) or (given["strides"], given["dilations"]) != ([outputs, 1], [1, 1]):
-        return None
-    tiles = numpy_helper.to_array(weight).reshape(-1, products, outputs)
-    return tiles[0] if (tiles == tiles[0]).all() else None
 
 
 def _product(node: Any, tile: np.ndarray, size: tuple[int, ...], held: Initializers) -> list[Any]:

@@ -31,7 +31,7 @@ from cnndsl.passes.sink_affine import SinkAffine
 from cnndsl.passes.split_transform_merge import SplitTransformMerge
 from cnndsl.passes.squeeze import Squeeze
 from cnndsl.passes.two_k import TwoK
-from cnndsl.passes.winograd import F4X1, Winograd
+from cnndsl.passes.winograd import F4X1, F4X1_APART, Winograd
 
 ALGEBRA = Pipeline(
     [
@@ -83,6 +83,9 @@ TILES = Pipeline([Winograd()])
 
 TILES_4X1 = Pipeline([Winograd(tiles=(F4X1,))])
 """The same by the more exact tiles alone."""
+
+TILES_APART = Pipeline([Winograd(tiles=(F4X1_APART,))])
+"""And for an engine that holds every fourth row by itself."""
 
 REWRITES: dict[str, Rewrite] = {
     rewrite.name: rewrite

@@ -145,7 +145,9 @@ def test_doctor() -> None:
     assert (run.code, found["problems"]) == (0, [])
     assert found["limits"]["nodes"] == 100_000
     ours = "onnxruntime onnxruntime-winograd onnxruntime-winograd-squares"
-    assert list(found["engines"]) == f"torch inductor {ours} openvino triton".split()
+    assert (
+        list(found["engines"]) == f"torch inductor {ours} openvino openvino-winograd triton".split()
+    )
     assert found["engines"]["torch"] is None
 
 

@@ -19,7 +19,13 @@ VECTOR = "net N: [5] = linear(4) -> relu"
 TWO = """net N: [3, 8, 8] a, [3, 8, 8] b =
   (a -> conv(4, 3) -> relu) + (b -> conv(4, 3) -> relu)
 """
-LOOKING = ("onnxruntime", "onnxruntime-winograd", "onnxruntime-winograd-squares", "openvino")
+LOOKING = (
+    "onnxruntime",
+    "onnxruntime-winograd",
+    "onnxruntime-winograd-squares",
+    "openvino",
+    "openvino-winograd",
+)
 NAN, INF = float("nan"), float("inf")
 
 

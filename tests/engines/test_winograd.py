@@ -22,6 +22,8 @@ from cnndsl.weights.evaluate import Evaluator
 
 LARGE = "net N: [3, H, W] = conv(256, 3, stride=4) -> relu -> conv(256, 3) -> bn -> relu -> gap"
 
+ENGINE = pytest.mark.parametrize("engine", ["onnxruntime-winograd", "openvino-winograd"])
+
 
 @pytest.mark.parametrize("tile", [F4X4, F4X1], ids=lambda tile: tile.size)
 @pytest.mark.parametrize("size", ["1, 1", "4, 9", "13, 13", "16, 14", "40, 3"])
@@ -42,9 +44,10 @@ def test_tiles(conv: str, size: str, tile: Tile) -> None:
     torch.testing.assert_close(runner(x)[0].double(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_module_by_tiles() -> None:
+@ENGINE
+def test_a_module_by_tiles(engine: str) -> None:
     net = cnndsl.loads(LARGE).net()
-    module = net.compile(engine="onnxruntime-winograd").eval()
+    module = net.compile(engine=engine).eval()
     plain = net.compile(optimize=0).eval()
     plain.load_state_dict(module.state_dict())
     for size in (112, 120):  # a size is compiled for when it comes
@@ -55,8 +58,9 @@ def test_a_module_by_tiles() -> None:
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_that_does_not_gain_runs_plainly() -> None:
-    module = cnndsl.loads(LARGE).net().compile(engine="onnxruntime-winograd").eval()
+@ENGINE
+def test_a_network_that_does_not_gain_runs_plainly(engine: str) -> None:
+    module = cnndsl.loads(LARGE).net().compile(engine=engine).eval()
     with torch.inference_mode():
         module(torch.randn(1, 3, 16, 16))
     told = "no convolution of this network and size gains from Winograd's tiles of 4x1"
@@ -79,7 +83,8 @@ def test_auto_tries_them_where_they_pay(monkeypatch: pytest.MonkeyPatch, tmp_pat
         module = cnndsl.loads(LARGE).net().compile(engine="auto").eval()
         with torch.inference_mode():
             module(torch.randn(1, 3, size, size))
-    assert ["onnxruntime-winograd" in names for names in tried] == [True, False]
+    for engine in ("onnxruntime-winograd", "openvino-winograd"):
+        assert [engine in names for names in tried] == [True, False]
 
 
 def test_they_are_judged_by_their_error() -> None:

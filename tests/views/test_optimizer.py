@@ -81,7 +81,7 @@ def test_the_fusions_are_those_of_the_engines() -> None:
 
 
 def test_engines_that_fuse_for_themselves_are_not_spoken_for() -> None:
-    tiles = ("onnxruntime-winograd", "onnxruntime-winograd-squares")
+    tiles = ("onnxruntime-winograd", "onnxruntime-winograd-squares", "openvino-winograd")
     for engine in (AUTO, "onnxruntime", *tiles, "openvino", "inductor"):
         found = net("resnet:ResNet18").explain(engine=engine)
         assert found.alone is None
@@ -89,10 +89,17 @@ def test_engines_that_fuse_for_themselves_are_not_spoken_for() -> None:
         assert "run alone" not in found.text()
 
 
-@pytest.mark.parametrize(("engine", "tile"), [("", "4x1"), ("-squares", "4x4")])
+@pytest.mark.parametrize(
+    ("engine", "tile"),
+    [
+        ("onnxruntime-winograd", "4x1"),
+        ("onnxruntime-winograd-squares", "4x4"),
+        ("openvino-winograd", "4x1"),
+    ],
+)
 def test_tiles_are_told_for_the_engine_that_has_them(engine: str, tile: str) -> None:
     text = "net N: [3, H, W] = a: conv(256, 3) -> maxpool(4) -> b: conv(256, 3) -> c: conv(8, 3)"
-    found = cnndsl.loads(text).net().explain(engine=f"onnxruntime-winograd{engine}")
+    found = cnndsl.loads(text).net().explain(engine=engine)
     events = [event for event in found.events if event.rewrite == "winograd"]
     assert [event.fired for event in events] == [True, False, False]
     assert tile in str(events[0])
