@@ -1,0 +1,103 @@
+"""A request is told again where its inputs lie exactly when that has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import cnndsl
+from cnndsl.engines.base import Job, NotFinite
+from cnndsl.engines.openvino_engine import OpenVinoEngine
+from cnndsl.passes.flow import Flow
+
+pytest.importorskip("openvino")
+
+
+class Counted:
+    """A request that counts what it is told."""
+
+    def __init__(self, request: Any) -> None:
+        self.request, self.told = request, 0
+
+    def set_input_tensor(self, *args: Any) -> None:
+        self.told += 1
+        self.request.set_input_tensor(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
+
+
+@pytest.fixture
+def runner() -> Any:
+    flow = Flow(cnndsl.loads("net N: [2, 3, 4] a, [2, 3, 4] b = (a + b) -> relu").net().graph)
+    found: Any = OpenVinoEngine().build(Job(flow, {}, ((1, 2, 3, 4),) * 2))
+    found.request = Counted(found.request)
+    return found
+
+
+def check(runner: Any, a: Tensor, b: Tensor, told: int) -> None:
+    before = runner.request.told
+    (found,) = runner(a, b)
+    torch.testing.assert_close(found, torch.relu(a.float() + b.float()))
+    assert runner.request.told - before == told
+
+
+def test_the_same_tensors(runner: Any) -> None:
+    """Are not set again, and their numbers are read anew."""
+    a, b = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    check(runner, a, b, 2)
+    a.mul_(-2)
+    check(runner, a, b, 0)
+    check(runner, b, a, 2)
+    check(runner, a.view(24).view(1, 2, 3, 4), b, 2)
+    check(runner, a.detach(), b.requires_grad_().detach(), 0)
+
+
+def test_other_tensors(runner: Any) -> None:
+    """Elsewhere, in another order or in another dtype: then an array is made that nobody keeps."""
+    a, b = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    turned = a.contiguous(memory_format=torch.channels_last)
+    for one, other in ((a, b), (a.clone(), b), (turned, b), (turned, b), (a.bfloat16(), b)):
+        check(runner, one, other, 2)
+    half = a.bfloat16()
+    check(runner, half, b, 2)
+    check(runner, half, b, 2)
+    check(runner, half.view(torch.float32).new_tensor(a), b, 2)
+
+
+def test_an_address_that_is_used_again(runner: Any) -> None:
+    numbers = torch.randn(100)
+    b = torch.zeros(1, 2, 3, 4)
+    for _ in range(3):
+        given = numbers.as_strided((1, 2, 3, 4), (24, 12, 4, 1))
+        check(runner, given, b, runner.request.told == 0 and 2)
+        numbers.add_(1)
+
+
+def test_after_an_input_that_cannot_be_set(runner: Any) -> None:
+    a, b = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    check(runner, a, b, 2)
+    with pytest.raises(RuntimeError):
+        runner(a, torch.randn(1, 2, 3, 5))
+    check(runner, a, b, 2)
+
+
+def test_results_are_the_callers_own(runner: Any) -> None:
+    a, b = torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4)
+    (first,) = runner(a, b)
+    a.add_(1)
+    (second,) = runner(a, b)
+    assert (first == 2).all() and (second == 3).all()
+
+
+def test_what_is_not_finite_is_seen_at_an_address_that_is_known(runner: Any) -> None:
+    a, b = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    check(runner, a, b, 2)
+    b[0, 1, 2, 3] = float("nan")
+    with pytest.raises(NotFinite):
+        runner(a, b)
+    b.zero_()
+    check(runner, a, b, 0)
