@@ -133,15 +133,18 @@ class _Request:
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         with self.turn:
-            self._set(inputs)
+            held = self._set(inputs)
             self.request.infer(share_outputs=True)  # copied once, below
+            del held
             found = self._found(inputs)
         return list(map(torch.from_numpy, found))
 
-    def _set(self, inputs: Sequence[Tensor]) -> None:
-        for i, x in enumerate(inputs):
-            tensor = self._tensor(float_array(x), shared_memory=True)
-            self.request.set_input_tensor(i, tensor)
+    def _set(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
+        """Gives what is to be held until all is computed: a request does not."""
+        arrays = list(map(float_array, inputs))
+        for i, array in enumerate(arrays):
+            self.request.set_input_tensor(i, self._tensor(array, shared_memory=True))
+        return arrays
 
     def _found(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         return [self.request.get_output_tensor(i).data.copy() for i in self._results]
@@ -160,12 +163,14 @@ class _Looking(_Request):
         self._addresses: Sequence[int | None] = ()
         self._views = [request.get_output_tensor(i).data for i in self._results]
 
-    def _set(self, inputs: Sequence[Tensor]) -> None:
+    def _set(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         addresses = [_address(x) for x in inputs]
-        if None in addresses or addresses != self._addresses:
-            self._addresses = ()  # if one cannot be set
-            super()._set(inputs)
-            self._addresses = addresses
+        if addresses == self._addresses and None not in addresses:
+            return ()
+        self._addresses = ()  # if one cannot be set
+        arrays = super()._set(inputs)
+        self._addresses = addresses
+        return arrays
 
     def _found(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         return [view.copy() for view in without_sums(self._views, inputs)]

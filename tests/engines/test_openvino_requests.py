@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
 from torch import Tensor
 
 import cnndsl
+from cnndsl.engines import openvino_engine
+from cnndsl.engines.arrays import float_array
 from cnndsl.engines.base import Job, NotFinite
 from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.passes.flow import Flow
@@ -65,7 +68,28 @@ def test_other_tensors(runner: Any) -> None:
     half = a.bfloat16()
     check(runner, half, b, 2)
     check(runner, half, b, 2)
-    check(runner, half.view(torch.float32).new_tensor(a), b, 2)
+    check(runner, half.float(), b, 2)
+
+
+def test_an_array_that_is_made_is_held(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until all is computed: of freed memory others make use."""
+    made: list[ReferenceType[Any]] = []
+    infer = runner.request.request.infer
+    seen: list[bool] = []
+
+    def array(x: Tensor) -> Any:
+        found = float_array(x)
+        made.append(ref(found))
+        return found
+
+    def inferred(**options: Any) -> None:
+        seen.extend(each() is not None for each in made)
+        infer(**options)
+
+    monkeypatch.setattr(openvino_engine, "float_array", array)
+    runner.request.infer = inferred
+    check(runner, torch.randn(1, 2, 3, 4).bfloat16(), torch.randn(1, 2, 3, 4).bfloat16(), 2)
+    assert seen == [True, True]
 
 
 def test_an_address_that_is_used_again(runner: Any) -> None:
