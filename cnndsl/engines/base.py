@@ -59,8 +59,9 @@ class Engine(ABC):
     """Whether one runner takes every shape."""
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
-    hands_on: ClassVar[bool] = False
-    """Whether its threads read much of what others wrote, as between transforms."""
+    caution: ClassVar[float] = 1.0
+    """Of how much of another's time it may take, to be chosen for one sample on several threads:
+    less where these read much of what others wrote, as between transforms, which may be slow."""
     looks: bool = False
     """Whether its runners raise NotFinite themselves."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from threading import RLock
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
@@ -118,8 +119,8 @@ class _Derived:
     """By shapes, or why nothing runs these."""
     general: Runner | None = None
     """What takes every shape that the text allows."""
-    last: tuple[list[tuple[torch.dtype, torch.Size]], Runner] | None = None
-    """What ran last, and the dtypes and shapes of its inputs."""
+    last: tuple[list[Any], Runner, bool] | None = None
+    """What ran last, of what kind its inputs were, and whether one requires gradients."""
 
 
 class Live:
@@ -178,9 +179,6 @@ class Live:
 
     def _answer(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | str:
         """The results, or why there are none."""
-        reason = in_the_way(inputs, self.recipe.device)
-        if reason:
-            return reason
         runner = self._same_again(inputs) or self._looked_for(module, inputs)
         if isinstance(runner, str):
             return runner
@@ -198,16 +196,19 @@ class Live:
         is called here costs microseconds: what has just been looked at is not looked at again.
         """
         derived = self._derived
-        if derived is None or derived.last is None:
+        if derived is None or derived.last is None or is_watched():
             return None
-        kinds, runner = derived.last
+        kinds, runner, wanted = derived.last
+        if set(map(type, inputs)) != _TENSORS or list(map(_kind, inputs)) != kinds:
+            return None
         watch = derived.watch
-        same = kinds == [(x.dtype, x.shape) for x in inputs] and watch.is_untouched()
-        return runner if same and not (watch.trains and torch.is_grad_enabled()) else None
+        same = not any(map(Tensor.is_neg, inputs)) and watch.is_untouched()
+        wanted = wanted or watch.trains
+        return runner if same and not (wanted and torch.is_grad_enabled()) else None
 
     def _looked_for(self, module: nn.Module, inputs: Sequence[Tensor]) -> Runner | str:
         """What runs these inputs, or why nothing does."""
-        reason = self._graph_is_wanted(module)
+        reason = in_the_way(inputs, self.recipe.device) or self._graph_is_wanted(module)
         if reason:
             return reason
         derived = self._current(module)
@@ -216,7 +217,8 @@ class Live:
             return reason
         runner = self._runner(derived, tuple(tuple(x.shape) for x in inputs))
         if not isinstance(runner, str):
-            derived.last = [(x.dtype, x.shape) for x in inputs], runner
+            wanted = any(x.requires_grad for x in inputs)
+            derived.last = list(map(_kind, inputs)), runner, wanted
         return runner
 
     def _graph_is_wanted(self, module: nn.Module) -> str:
@@ -293,6 +295,10 @@ class Live:
 def _dtype(watch: Watch, otherwise: torch.dtype) -> torch.dtype:
     """Of the parameters, if there are any."""
     return next(iter(watch.dtypes), otherwise)
+
+
+_TENSORS = {Tensor}
+_kind = attrgetter("dtype", "shape", "layout", "device", "requires_grad")
 
 
 def _nothing() -> None:

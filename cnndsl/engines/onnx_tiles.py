@@ -72,11 +72,14 @@ class Tiles:
         given = [(point.input[0], attributes(point)) for point in points]
         if any(row is None for row in rows) or any(each != given[0] for each in given):
             return None
+        transform = np.stack([row for row in rows if row is not None])
+        if not (transform.any(1).all() and combine.any(0).all()):
+            return None  # a sum of nothing
         return Tiled(
             read=first.input[0],
             above=given[0][1]["pads"][0],
             tiles=self.sizes[first.output[0]][2],
-            transform=np.stack([row for row in rows if row is not None]),
+            transform=transform,
             product=product,
             combine=combine,
             written=node.output[0],
@@ -94,7 +97,7 @@ class Tiles:
     def _points(self, product: Any) -> Sequence[Any] | None:
         """The steps of which each group of this convolution reads one."""
         joined = self._maker(product.input[0], "Concat")
-        if joined is None or attributes(product)["group"] != POINTS:
+        if joined is None or attributes(product).get("group") != POINTS:
             return None
         points = [self._maker(name, "Conv") for name in joined.input]
         is_whole = len(points) == POINTS and all(point is not None for point in points)

@@ -13,8 +13,10 @@ from cnndsl.engines.onnx_graph import drop_unread, put_nodes
 from cnndsl.engines.onnx_tiles import POINTS, ROWS, Tiled, Tiles, attributes
 
 _ELEMENTWISE = frozenset(
-    ("Add", "Clip", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Sub", "Sum", "Tanh")
+    ("Add", "Clip", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")
 )
+_OWN = "rows apart/"
+"""Before all names of ours: no module has a space in its name."""
 
 
 def rows_apart(model: Any) -> None:
@@ -76,11 +78,11 @@ class _Rewriter:
     # --- what is apart ---------------------------------------------------------------------------
 
     def _is_high(self, tiled: Tiled) -> bool:
-        """Whether no part is empty."""
-        return min(self.sizes[tiled.read][2], tiled.tiles * ROWS) >= ROWS
+        """Whether no part is empty, or stays so when zeros come before it."""
+        return self.sizes[tiled.read][2] >= ROWS and tiled.above <= tiled.tiles * ROWS
 
     def _wanted_apart(self, graph: Any) -> set[str]:
-        """The values that a tile reads, perhaps behind steps that keep rows apart."""
+        """The values that a tile reads, perhaps behind elementwise steps."""
         wanted = {tiled.read for tiled in self.tiled.values()}
         for node in reversed(graph.node):
             if node.op_type in _ELEMENTWISE and not wanted.isdisjoint(node.output):
@@ -101,7 +103,8 @@ class _Rewriter:
         """Whether the weights of an elementwise step are the same for all rows."""
         given = (self.held.numbers(name) for name in node.input if name not in self.sizes)
         return all(
-            numbers is None or numbers.ndim < 3 or numbers.shape[-2] == 1 for numbers in given
+            numbers is not None and (numbers.ndim < 2 or numbers.shape[-2] == 1)
+            for numbers in given
         )
 
     def _is_cut(self, node: Any) -> bool:
@@ -116,15 +119,15 @@ class _Rewriter:
     # --- nodes -----------------------------------------------------------------------------------
 
     def _node(self, kind: str, inputs: Iterable[str], **given: Any) -> str:
-        name = f"rows_apart/{kind}_{next(self._numbers)}"
+        name = f"{_OWN}{kind}_{next(self._numbers)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], name, **given))
         return name
 
     def _numbers_of(self, *values: int) -> str:
-        return self.held.put(f"rows_apart/{list(values)}", np.array(values))
+        return self.held.put(f"{_OWN}{list(values)}", np.array(values))
 
     def _scalar(self, value: np.float32) -> str:
-        return self.held.put(f"rows_apart/{float(value)!r}", np.array(value))
+        return self.held.put(f"{_OWN}{float(value)!r}", np.array(value))
 
     def _sum(self, weights: np.ndarray, values: Sequence[str]) -> str:
         """Weighted; what weighs nothing is not read."""
@@ -180,19 +183,16 @@ class _Rewriter:
             self._moved[key] = self._node("Pad", [part, amounts])  # negative ones cut
         return self._moved[key]
 
-    def _slice(self, part: str, first: int, end: int, there: int) -> str:
-        if (first, end) == (0, there):
-            return part
-        numbers = map(self._numbers_of, (first, end, 2))
-        return self._node("Slice", [part, *numbers])
-
     def _cut(self, node: Any) -> Sequence[str]:
         """A step that cuts rows off at the bottom."""
         before, height = (self.sizes[name][2] for name in (node.input[0], node.output[0]))
-        return [
-            self._slice(part, 0, _count(height, k), _count(before, k))
-            for k, part in enumerate(self._apart[node.input[0]])
-        ]
+        parts = []
+        for k, part in enumerate(self._apart[node.input[0]]):
+            kept = _count(height, k)
+            if kept < _count(before, k):
+                part = self._node("Slice", [part, *map(self._numbers_of, (0, kept, 2))])
+            parts.append(part)
+        return parts
 
     def _each(self, node: Any) -> Sequence[str]:
         """An elementwise step on each part."""
@@ -224,7 +224,7 @@ class _Rewriter:
     def _rows(self, part: str, there: int) -> Sequence[str]:
         if there == 1:
             return [part]
-        names = [f"rows_apart/row_{next(self._numbers)}" for _ in range(there)]
+        names = [f"{_OWN}row_{next(self._numbers)}" for _ in range(there)]
         sizes = self._numbers_of(*[1] * there)
         self._nodes.append(helper.make_node("Split", [part, sizes], names, names[0], axis=2))
         return names
@@ -232,7 +232,7 @@ class _Rewriter:
 
 def _count(height: int, first: int) -> int:
     """How many of the rows ``first``, ``first + ROWS``, ... a map has."""
-    return max(0, -(-(height - first) // ROWS))
+    return -(-(height - first) // ROWS)
 
 
 def _needed(nodes: Sequence[Any], outputs: Iterable[Any]) -> list[Any]:

@@ -80,7 +80,7 @@ class OrtTiles(OrtEngine):
     name = "onnxruntime-winograd"
     fusion = TILES_4X1
     tile = F4X1
-    hands_on = True
+    caution = 0.85
 
     def refuses(self, job: Job) -> str | None:
         return super().refuses(job) or gains_nothing(self.fusion, self.tile, job)

@@ -25,9 +25,12 @@ _functions, _dispatches = torch._C._len_torch_function_stack, torch._C._len_torc
 
 
 def is_watched() -> bool:
-    """Whether a call is traced, transformed or cast, or each of its operations looked at."""
-    traced = torch.compiler.is_dynamo_compiling() or _is_traced()
-    return bool(traced or _is_transformed() or _dispatches() or _functions() or _is_cast())
+    """Whether a call is traced, transformed, differentiated in forward mode or cast, or each of its
+    operations looked at."""
+    if torch.compiler.is_dynamo_compiling() or _is_traced():  # which cannot look at the rest
+        return True
+    looked_at = _dispatches() or _functions()
+    return bool(looked_at or _is_transformed() or _is_cast() or forward_ad._current_level >= 0)
 
 
 def in_the_way(inputs: Sequence[Tensor], device: str) -> str:

@@ -87,6 +87,9 @@ TILES_4X1 = Pipeline([Winograd(tiles=(F4X1,))])
 TILES_APART = Pipeline([Winograd(tiles=(F4X1_APART,))])
 """And for an engine that holds every fourth row by itself."""
 
+WINOGRAD = (TILES, TILES_4X1, TILES_APART)
+"""For engines that fuse for themselves."""
+
 REWRITES: dict[str, Rewrite] = {
     rewrite.name: rewrite
     for rewrite in (*ALGEBRA, *GPU, *FUSION, FuseElementwise(), Winograd(always=True))

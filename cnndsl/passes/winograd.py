@@ -126,14 +126,15 @@ class Winograd(Rewrite):
                       -> conv_transpose(c, (4, 1), stride=(4, 1), groups=c)       A^T y
                       [-> crop]
 
-    with a convolution per point, which onnxruntime computes in its blocks of channels. The
-    transforms' numbers are constants; those of the filters are derived like any weight.
+    with a convolution per point, which onnxruntime computes in its blocks of channels; for OpenVINO
+    an engine has another form. The transforms' numbers are constants; those of the filters are
+    derived like any weight.
 
-    Pays by a model of costs, measured in multiply-accumulates of a blocked convolution of
-    onnxruntime: values moved by the transforms, their starts, further weights, and the products. On
-    noise one layer is 1.5 to 1.7 times (4x1) and three to four times (4x4) as far from the truth as
-    a direct convolution, in networks, whose maps are smoother, about as far and up to 1.4 times: an
-    engine with it is judged anew.
+    Pays by a model of costs, measured in multiply-accumulates of a direct convolution: values moved
+    by the transforms, their starts, further weights, and the products. On noise one layer is 1.5 to
+    1.7 times (4x1) and three to four times (4x4) as far from the truth as a direct convolution, in
+    networks, whose maps are smoother, about as far and up to 1.4 times: an engine with it is judged
+    anew.
 
     Guards: a 3x3 window, stride, dilation and groups of 1; a size in numbers, as tiles are counted.
     """

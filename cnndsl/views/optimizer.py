@@ -16,7 +16,7 @@ from cnndsl.graph.model import Graph, Node
 from cnndsl.passes.base import Event, Fired, Missed, Pipeline, Rewrite, Trace
 from cnndsl.passes.flow import Flow, Step
 from cnndsl.passes.kinds import CONVOLUTIONS
-from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, TILES, TILES_4X1, TILES_APART
+from cnndsl.passes.pipeline import ALGEBRA, FUSION, GPU, TILES, TILES_4X1, TILES_APART, WINOGRAD
 from cnndsl.views.facts import at_text
 from cnndsl.views.units import memory, scaled
 
@@ -178,11 +178,7 @@ def explain(graph: Graph, engine: str = "torch") -> Explanation:
     before = _size(flow)
     events = _told(ALGEBRA.run(flow))
     alone, fusion = None, FUSIONS.get(engine)
-    if fusion in (
-        TILES,
-        TILES_4X1,
-        TILES_APART,
-    ):  # its engine fuses for itself, and compiles for one size
+    if fusion in WINOGRAD:  # its engine fuses for itself, and compiles for one size
         flow = flow.at(flow.sizes)
         events += _told(fusion.run(flow))
     elif fusion is not None:

@@ -135,11 +135,11 @@ def test_results_are_judged_as_they_are_given(
     """One that computes more exactly than that is rounded once more."""
     seen = []
 
-    def is_met_by(standard: accuracy.Standard, runner: Runner, slack: float) -> bool:
+    def error_of(standard: accuracy.Standard, runner: Runner, slack: float) -> float:
         seen.extend(y.dtype for y in runner(*standard.inputs[0]))
-        return True
+        return 1.0
 
-    monkeypatch.setattr(accuracy.Standard, "is_met_by", is_met_by)
+    monkeypatch.setattr(accuracy.Standard, "error_of", error_of)
     monkeypatch.setattr(choose, "QUICK", ("torch", "onnxruntime"))
     fast = cnndsl.loads(TEXT).net().compile(engine="auto", dtype=torch.bfloat16).eval().to(given)
     with torch.no_grad():
@@ -242,6 +242,8 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
         (0.8, 2, 1, "onnxruntime-winograd"),
         (0.9, 1, 1, "onnxruntime-winograd"),
         (0.9, 2, 2, "onnxruntime-winograd"),
+        (0.96, 2, 1, "onnxruntime"),
+        (0.94, 2, 1, "openvino-winograd"),
     ],
 )
 def test_what_threads_hand_on_must_pay_by_far(
@@ -251,7 +253,38 @@ def test_what_threads_hand_on_must_pay_by_far(
     job = Job(
         Flow(cnndsl.loads("net N: [3] = relu").net().graph), {}, ((batch, 3),), threads=threads
     )
-    plain, tiled = (Choice(ENGINES[n]) for n in ("onnxruntime", "onnxruntime-winograd"))
+    tile = "openvino-winograd" if tiles > 0.92 else "onnxruntime-winograd"
+    plain, tiled = (Choice(ENGINES[n]) for n in ("onnxruntime", tile))
     times = choose._with_caution({plain: 1.0, tiled: tiles}, job)
     assert choose._first(times).engine.name == chosen
     assert times[plain] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tiles", "plain", "tried"),
+    [
+        (torch.bfloat16, 1.02, 0.98, {"torch", "onnxruntime"}),
+        (torch.bfloat16, 1.0, 0.98, {"torch", "onnxruntime", "openvino"}),
+        (torch.bfloat16, 1.02, 1.04, {"torch", "onnxruntime", "openvino"}),
+        (torch.bfloat16, 1.06, 1.04, {"torch", "onnxruntime"}),
+        (torch.float32, 1.02, 0.98, {"torch", "onnxruntime", "openvino"}),
+    ],
+)
+def test_in_half_precision_who_is_as_exact_comes_first(
+    dtype: torch.dtype, tiles: float, plain: float, tried: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is less exact than PyTorch by less than errors vary is better than nothing."""
+    errors = iter((plain, tiles))
+    seen: set[str] = set()
+
+    def timed(runs: dict[Choice, Any]) -> dict[Choice, float]:
+        seen.update(choice.engine.name for choice in runs)
+        return dict.fromkeys(runs, 1.0)
+
+    monkeypatch.setattr(accuracy.Standard, "error_of", lambda *_: next(errors))
+    monkeypatch.setattr(choose, "QUICK", ("torch", "onnxruntime", "openvino"))
+    monkeypatch.setattr(choose, "_timed", timed)
+    fast = cnndsl.loads(TEXT).net().compile(engine="auto", dtype=dtype).eval()
+    with torch.no_grad():
+        fast(torch.zeros(1, 1, 4, 4))
+    assert seen == tried

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 import cnndsl
+from cnndsl.engines.accuracy import error
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Job
 from cnndsl.engines.choose import ENGINES
@@ -107,6 +109,7 @@ BLOCK = "(conv(8, 3) -> relu -> conv(8, 3) + id) -> relu"
         ("conv(8, 3) -> crop((1, 1, 0, 0)) -> conv(8, 3)", 10, 2),
         ("conv(8, 3) -> crop((0, 0, 0, 1)) -> conv(8, 3)", 8, 2),
         ("conv(8, 3) -> crop((0, 9, 0, 0)) -> relu", 4, 1),  # no part would have a row
+        ("conv(8, 3) + conv(8, 3) -> relu", 4, 1),  # rows are taken apart and moved once for both
         ("conv(8, 3) -> crop((0, 3, 0, 0)) -> conv(8, 3)", 9, 1),
         ("conv(8, 3) -> emit early: relu -> conv(8, 3) -> tanh", 4, 2),
     ],
@@ -116,6 +119,8 @@ def test_rows_stay_apart(body: str, slices: int, joined: int) -> None:
     job, written = tiled(f"net N: [8, 12, 10] = {body}", 2)
     found = operators(job)
     own = found["Slice"] - body.count("crop")
+    if body.startswith("conv(8, 3) + conv"):
+        assert found["Pad"] == 2
     assert (own, found["Concat/2"], found["ConvTranspose"]) == (slices, joined, 0)
     assert_equal(job, written)
 
@@ -191,6 +196,7 @@ BY_HAND = f"({POINTS}) -> {TAIL}"
         ("conv(12, (6, 1)", "conv(24, (6, 1)"),
         ("stride=(4, 1), padding=(1, 0)", "stride=(4, 1), padding=(1, 1)"),
         ("groups=6) ->", "groups=3) ->"),
+        ("conv(24, (1, 3), padding=(0, 1), groups=6)", "linear(24)"),
         ("channel_shuffle(6)", "channel_shuffle(4)"),
         ("-> channel_shuffle(6) ", ""),
         ("groups=4, bias=no", "groups=4, bias=yes"),
@@ -213,6 +219,57 @@ def test_what_is_no_tile(old: str, new: str, alike: bool) -> None:
     job = Job(flow, parameters, ((2, 12, 9, 6),))
     assert (operators(job)["Slice"] > 0) == (alike and not old)
     assert_equal(job, flow)
+
+
+@pytest.mark.parametrize("zero", ["p0.weight", "end.weight"])
+def test_sums_of_nothing(zero: str) -> None:
+    """Of tiles by hand: a point or a row of zeros."""
+    net = cnndsl.loads(f"net N: [12, 9, 6] = {BY_HAND}").net()
+    parameters = net.compile(optimize=0).state_dict()
+    for name, weight in parameters.items():
+        if name.endswith("weight") and "product" not in name:
+            weight.fill_(0.0 if name == zero else 0.5)
+    flow = Flow(net.graph)
+    job = Job(flow, parameters, ((1, 12, 9, 6),))
+    assert operators(job)["ConvTranspose"] == 1
+    assert_equal(job, flow)
+
+
+def test_a_tile_by_hand_above_the_map() -> None:
+    """All that its first rows read are zeros."""
+    body = BY_HAND.replace("padding=(1, 0)", "padding=(5, 0, 0, 0)")
+    net = cnndsl.loads(f"net N: [12, 4, 6] = {body}").net()
+    parameters = net.compile(optimize=0).state_dict()
+    for name, weight in parameters.items():
+        if name.endswith("weight") and "product" not in name:
+            weight.fill_(0.5)
+    flow = Flow(net.graph)
+    job = Job(flow, parameters, ((1, 12, 4, 6),))
+    assert operators(job)["ConvTranspose"] == 1
+    assert_equal(job, flow)
+
+
+def test_a_module_of_that_name() -> None:
+    """Its values are not taken for ours."""
+    windows = "rows_apart: adaptive_avgpool((4, 3)) -> gap"
+    body = f"(conv(8, 3) -> gap) | ({windows}) | (conv(8, 3) -> gap)"
+    job, written = tiled(f"net N: [8, 12, 10] = {body}")
+    model = model_of(job)
+    openvino_rows.rows_apart(model)
+    names = [name for node in model.graph.node for name in node.output]
+    assert len(names) == len(set(names))
+    assert_equal(job, written)
+
+
+def test_in_bfloat16() -> None:
+    """Of noise, whose sums are rounded three times, not once."""
+    job, written = tiled("net N: [64, 24, 24] = (conv(64, 3) -> relu)^3")
+    x = torch.randn(1, 64, 24, 24, generator=torch.Generator().manual_seed(1)).bfloat16()
+    exact = Plain(written, job.parameters, torch.float64)(x.double())[0]
+    half = replace(job, dtype=torch.bfloat16)
+    found = [run(x)[0] for run in (ENGINE.build(half), Plain(written, job.parameters, half.dtype))]
+    ours, usual = (error(y, exact) for y in found)
+    assert 0 < ours < 4 * usual
 
 
 def test_only_ours_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
