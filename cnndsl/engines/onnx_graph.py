@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 
 def sizes_of(graph: Any) -> dict[str, tuple[int, ...]]:
@@ -15,6 +15,11 @@ def sizes_of(graph: Any) -> dict[str, tuple[int, ...]]:
         value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """What is said of a node, by name."""
+    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
 def put_nodes(graph: Any, nodes: Iterable[Any]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
-from cnndsl.engines.onnx_graph import Initializers, sizes_of
+from cnndsl.engines.onnx_graph import Initializers, attributes, sizes_of
 from cnndsl.passes.winograd import FOUR
 
 POINTS, WINDOW, ROWS = FOUR.window, FOUR.window, FOUR.outputs
@@ -46,11 +46,6 @@ def output_transform(node: Any, held: Initializers) -> np.ndarray | None:
     if any(moved) or (given["strides"], given["dilations"]) != ([outputs, 1], [1, 1]):
         return None
     return _alike(numpy_helper.to_array(weight).reshape(-1, products, outputs))
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """What is said of a node, by name."""
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
 class Tiles:

@@ -74,7 +74,11 @@ class OpenVinoEngine(Engine):
 
     def _model(self, job: Job, half: bool) -> Any:
         """In ONNX. ``half``: it is to be computed in bfloat16."""
-        from cnndsl.engines.onnx_exact import means_in_stages, products_in_stages
+        from cnndsl.engines.onnx_exact import (
+            means_in_stages,
+            means_into_products,
+            products_in_stages,
+        )
         from cnndsl.engines.onnx_inputs import sum_inputs
         from cnndsl.engines.onnx_model import onnx_model
         from cnndsl.engines.openvino_forms import products_as_convolutions
@@ -88,6 +92,7 @@ class OpenVinoEngine(Engine):
         if not half:  # where each part would be rounded
             products_in_stages(model)
         else:
+            means_into_products(model)
             means_in_stages(model)
             if job.shapes[0][0] == 1:
                 products_as_convolutions(model)

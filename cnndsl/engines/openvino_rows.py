@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from cnndsl.engines.onnx_graph import drop_unread, put_nodes
-from cnndsl.engines.onnx_tiles import POINTS, ROWS, Tiled, Tiles, attributes
+from cnndsl.engines.onnx_graph import attributes, drop_unread, put_nodes
+from cnndsl.engines.onnx_tiles import POINTS, ROWS, Tiled, Tiles
 
 _ELEMENTWISE = frozenset(
     ("Add", "Clip", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 import cnndsl
 from cnndsl.engines.accuracy import error
+from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Job
 from cnndsl.engines.derived import derived
 from cnndsl.engines.onnx_exact import products_in_stages
 from cnndsl.engines.onnx_model import onnx_model
 from cnndsl.engines.openvino_engine import OpenVinoEngine
 from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.graph.cost import shape
 from cnndsl.passes.flow import Flow
 
 pytest.importorskip("onnxruntime")
@@ -126,3 +130,60 @@ def test_a_smaller_error_of_products() -> None:
         error(OpenVinoEngine(as_written=form).build(job)(x)[0], true) for form in (False, True)
     )
     assert ours < written / 1.5
+
+
+def half_model(text: str) -> tuple[Any, Job]:
+    """As OpenVINO gets it for bfloat16."""
+    net = cnndsl.loads(text).net()
+    torch.manual_seed(0)
+    parameters = net.compile(optimize=0).state_dict()
+    flow = Flow(net.graph)
+    shapes = tuple((2, *shape(step.type)) for step in flow.inputs)
+    job = Job(flow, parameters, shapes)
+    return OpenVinoEngine()._model(job, half=True), job
+
+
+GATE = "gap -> conv(4, 1) -> relu -> conv(16, 1) -> sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("body", "high"),
+    [
+        (f"id * ({GATE})", True),
+        (f"id * ({GATE.replace('(4, 1)', '(4, 1, bias=no)')})", True),
+        (f"id * ({GATE.replace('(4, 1)', '(4, 1, groups=2)')})", True),
+        (f"id * ({GATE.replace('(4, 1)', '(4, 1, padding=1)')} -> gap)", False),
+        (f"id * ({GATE.replace('(4, 1)', '(4, 1, stride=2)')})", True),
+        ("id * (gap -> (conv(16, 1) + id))", False),
+        ("gap -> emit mean: id -> conv(16, 1)", False),
+        ("relu -> gap", False),
+    ],
+)
+def test_a_mean_goes_into_the_product_behind_it(body: str, high: bool) -> None:
+    """Where nobody else reads it; the same numbers by onnxruntime in float32."""
+    import onnxruntime
+
+    model, job = half_model(f"net N: [16, 12, 9] = {body}")
+    kernels = [tuple(t.dims[2:]) for t in model.graph.initializer if len(t.dims) == 4]
+    assert ((12, 1) in kernels) == high
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    x = torch.randn(job.shapes[0], generator=torch.Generator().manual_seed(0))
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    expected = Plain(job.flow, job.parameters, torch.float64)(x.double())
+    for one, true in zip(found, expected, strict=False):  # behind them is the sum of the input
+        torch.testing.assert_close(torch.tensor(one).double(), true, rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_mean_is_taken_at_once() -> None:
+    model, _ = half_model(f"net N: [16, 8, 8] = id * ({GATE})")
+    assert all(tuple(t.dims[2:]) != (8, 1) for t in model.graph.initializer)
+
+
+def test_two_means_for_one_weight() -> None:
+    """Of maps of different heights."""
+    branches = "(gap -> (again gate)) | (maxpool((2, 1)) -> gap -> (again gate))"
+    model, _ = half_model(f"net N: [16, 24, 9] = gate: conv(16, 1) -> ({branches})")
+    kernels = {tuple(t.dims[2:]) for t in model.graph.initializer if len(t.dims) == 4}
+    assert {(24, 1), (12, 1), (1, 1)} <= kernels

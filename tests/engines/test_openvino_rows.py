@@ -44,7 +44,7 @@ def tiled(text: str, batch: int = 1, tile: Tile = F4X1) -> tuple[Job, Flow]:
 
 def operators(job: Job) -> Counter[str]:
     """Of the model; joined rows are ``Concat/2``."""
-    from cnndsl.engines.onnx_tiles import attributes
+    from cnndsl.engines.onnx_graph import attributes
 
     model = model_of(job)
     openvino_rows.rows_apart(model)
