@@ -15,7 +15,7 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
-from cnndsl.engines.tiles import gains_nothing
+from cnndsl.engines.tiles import ByTiles
 from cnndsl.passes.pipeline import TILES_APART
 from cnndsl.passes.winograd import F4X1_APART
 
@@ -100,16 +100,13 @@ class OpenVinoEngine(Engine):
         return model
 
 
-class OpenVinoTiles(OpenVinoEngine):
+class OpenVinoTiles(ByTiles, OpenVinoEngine):
     """OpenVINO with 3x3 convolutions by Winograd's tiles of 4x1, of which it has none itself."""
 
     name = "openvino-winograd"
     fusion = TILES_APART
     tile = F4X1_APART
     caution = 0.95
-
-    def refuses(self, job: Job) -> str | None:
-        return super().refuses(job) or gains_nothing(self.fusion, self.tile, job)
 
 
 def _has_half() -> bool:

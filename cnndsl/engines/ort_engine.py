@@ -14,7 +14,7 @@ from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
 from cnndsl.engines.finite import without_sums
 from cnndsl.engines.found import missing
-from cnndsl.engines.tiles import gains_nothing
+from cnndsl.engines.tiles import ByTiles
 from cnndsl.passes.pipeline import TILES, TILES_4X1
 from cnndsl.passes.winograd import F4X1, F4X4
 
@@ -74,16 +74,13 @@ class OrtEngine(Engine):
         return [self.build(replace(job, threads=1))] * job.threads
 
 
-class OrtTiles(OrtEngine):
+class OrtTiles(ByTiles, OrtEngine):
     """onnxruntime with 3x3 convolutions by Winograd's tiles of 4x1, which it has none of itself."""
 
     name = "onnxruntime-winograd"
     fusion = TILES_4X1
     tile = F4X1
     caution = 0.85
-
-    def refuses(self, job: Job) -> str | None:
-        return super().refuses(job) or gains_nothing(self.fusion, self.tile, job)
 
 
 class OrtSquares(OrtTiles):
