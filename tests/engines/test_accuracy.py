@@ -165,3 +165,17 @@ def test_results_that_are_zero() -> None:
     inputs = [torch.randn(1, 3, 4, 4)]
     assert agrees(lambda x: [torch.zeros(1, 2, 4, 4)], given, inputs)
     assert not agrees(lambda x: [torch.full((1, 2, 4, 4), 1e-20)], given, inputs)
+
+
+def test_a_second_result_that_is_not_a_number() -> None:
+    """However exact the first is."""
+    net = cnndsl.loads("net N: [2, 4, 4] = relu -> emit early: id -> sigmoid").net()
+    given = Job(Flow(net.graph), {}, ((1, 2, 4, 4),))
+    plain = Plain(given.flow, given.parameters)
+    standard = Standard(given, samples(given.shapes, given.dtype))
+
+    def spoilt(x: Tensor) -> Sequence[Tensor]:
+        first, second = plain(x)
+        return [first, second * float("nan")]
+
+    assert standard.is_met_by(plain) and not standard.is_met_by(spoilt)
