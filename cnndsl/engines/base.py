@@ -61,7 +61,8 @@ class Engine(ABC):
     """Rewrites that this engine wants beyond those for all engines."""
     caution: ClassVar[float] = 1.0
     """Of how much of another's time it may take, to be chosen for one sample on several threads:
-    less where these read much of what others wrote, as between transforms, which may be slow."""
+    less where it has been seen to be slower at times, as one whose threads read much of what others
+    wrote."""
     looks: bool = False
     """Whether its runners raise NotFinite themselves."""
 

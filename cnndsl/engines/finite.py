@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any
 
@@ -44,13 +44,11 @@ def refusing(runner: Runner) -> Runner:
 _IN_NUMPY = (torch.float32, torch.float64)
 
 
-def without_sums(found: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
-    """What a model with sums of its inputs (``sum_inputs``) found, without them.
+def check_sums(sums: Iterable[Any]) -> None:
+    """Of inputs, as a model finds them (``sum_inputs``).
 
     Raises NotFinite if one is NaN or infinite, as it is where a number is, or where numbers add up
     to too much.
     """
-    kept = len(found) - len(inputs)
-    if not all(map(isfinite, found[kept:])):
+    if not all(map(isfinite, sums)):
         raise NotFinite
-    return found[:kept]

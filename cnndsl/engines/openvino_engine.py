@@ -13,8 +13,9 @@ from torch import Tensor
 from cnndsl.engines.arrays import float_array
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.derived import derived
-from cnndsl.engines.finite import without_sums
+from cnndsl.engines.finite import check_sums
 from cnndsl.engines.found import missing
+from cnndsl.engines.stock import Stock
 from cnndsl.engines.tiles import ByTiles
 from cnndsl.passes.pipeline import TILES_APART
 from cnndsl.passes.winograd import F4X1_APART
@@ -140,8 +141,7 @@ class _Request:
             held = self._set(inputs)
             self.request.infer(share_outputs=True)  # copied once, below
             del held
-            found = self._found(inputs)
-        return list(map(torch.from_numpy, found))
+            return self._found()
 
     def _set(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         """Gives what is to be held until all is computed: a request does not."""
@@ -150,8 +150,9 @@ class _Request:
             self.request.set_input_tensor(i, self._tensor(array, shared_memory=True))
         return arrays
 
-    def _found(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
-        return [self.request.get_output_tensor(i).data.copy() for i in self._results]
+    def _found(self) -> Sequence[Tensor]:
+        arrays = [self.request.get_output_tensor(i).data for i in self._results]
+        return [torch.from_numpy(array.copy()) for array in arrays]
 
 
 class _Looking(_Request):
@@ -166,7 +167,10 @@ class _Looking(_Request):
     def __init__(self, request: Any) -> None:
         super().__init__(request)
         self._addresses: Sequence[object] = ()
-        self._views = [request.get_output_tensor(i).data for i in self._results]
+        views = [request.get_output_tensor(i).data for i in self._results]
+        kept = len(views) - len(request.input_tensors)
+        self._stocks = list(map(Stock, views[:kept]))
+        self._sums = [memoryview(view) for view in views[kept:]]
 
     def _set(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         addresses = [_address(x) for x in inputs]
@@ -177,8 +181,9 @@ class _Looking(_Request):
         self._addresses = addresses
         return arrays
 
-    def _found(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
-        return [view.copy() for view in without_sums(self._views, inputs)]
+    def _found(self) -> Sequence[Tensor]:
+        check_sums(total[()] for total in self._sums)
+        return [stock.take() for stock in self._stocks]
 
 
 def _address(x: Tensor) -> tuple[int, torch.Size] | None:
