@@ -1,7 +1,8 @@
 """Inference on this CPU beside every peer, interleaved in one run.
 
     python -m benchmarks.cpu [--nets ResNet50 …] [--batch 1 16] [--dtype float32 bfloat16]
-                             [--rounds 7] [--quick] [--without inductor] [-o FILE.csv]
+                             [--rounds 7] [--seconds 60] [--quick] [--without inductor]
+                             [-o FILE.csv]
 
 Peers run the network as written: eager PyTorch (as it is, and channels last), inductor with
 frozen weights, onnxruntime, OpenVINO. Ours is what a user gets: `compile(engine="auto")`, called
@@ -46,8 +47,9 @@ PEERS = ("inductor", "onnxruntime", "openvino")
 """Beside eager PyTorch, which is what others make of the network as written without fusion."""
 AS_WRITTEN = {e.name: e for e in (OrtEngine(as_written=True), OpenVinoEngine(as_written=True))}
 QUICK = ("ResNet18", "SqueezeNet1_0", "MobileNetV2")
-SECONDS = 20.0
-"""Networks of a few milliseconds are timed so long: what single rounds say differs by a tenth."""
+SECONDS, QUICK_SECONDS = 60.0, 20.0
+"""Networks of a few milliseconds are timed so long: what single rounds say differs by a tenth, and
+what 20 seconds say by 2 %."""
 FAR = 4.0
 """How much slower is no rival: eager bfloat16 takes minutes where a processor has none."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -85,8 +87,8 @@ class Runs:
         self.errors[name] = statistics.geometric_mean(max(one, 1e-30) for one in found)
         self.run[name] = lambda: runner(x)
 
-    def race(self, rounds: int) -> None:
-        """At least so many rounds, and more until ``SECONDS`` are over; of a peer that takes
+    def race(self, rounds: int, seconds: float) -> None:
+        """At least so many rounds, and more until so many seconds are over; of a peer that takes
         ``FAR`` times as long as the fastest, one."""
         with torch.inference_mode():  # as around the loop of who serves
             self.times = interleaved(self.run, 1)
@@ -96,7 +98,7 @@ class Runs:
             started = time.perf_counter()
             self._more(near, rounds - 1)
             took = time.perf_counter() - started
-            self._more(near, int((rounds - 1) * (SECONDS / took - 1)) if took else 0)
+            self._more(near, int((rounds - 1) * (seconds / took - 1)) if took else 0)
 
     def _more(self, runs: dict[str, Callable[[], Any]], rounds: int) -> None:
         if rounds > 0:
@@ -138,7 +140,7 @@ def compare(file: str, name: str, batch: int, dtype: torch.dtype, options: Any) 
     chosen.load_state_dict(parameters)
     runs.add("ours", lambda: called(chosen), floats)
     runs.ours = label(chosen._live.choice)
-    runs.race(options.rounds)
+    runs.race(options.rounds, options.seconds)
     return row(name, batch, dtype, runs, flow, rewritten, optimizer)
 
 
@@ -277,6 +279,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", nargs="+", choices=sorted(DTYPES), default=["float32"])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--without", nargs="*", choices=PEERS, default=[])
     parser.add_argument("--quick", action="store_true", help="three networks, in 3 minutes")
@@ -284,6 +287,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.nets, options.batch, options.rounds = list(QUICK), [1], 5
+        options.seconds = QUICK_SECONDS
         options.without = [*options.without, "inductor"]
     return options
 
