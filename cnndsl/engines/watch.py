@@ -92,7 +92,8 @@ class Watch:
 
     def is_untouched(self) -> bool:
         """Whether it is sealed and as it was, and nothing is in the way."""
-        if not self.sealed or self._probes.differ_in_turn():
+        seal = self._seal
+        if seal is None or not seal.whole or self._probes.differ_in_turn():
             return False
         return not self._is_patched() and not self._is_hooked_outside()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cnndsl.backends.torch.module import Network
+from cnndsl.engines.seal import CONTAINERS
 from tests.engines.test_live import assert_follows, pair, picture
 
 
@@ -77,3 +80,124 @@ def test_what_is_no_tensor_is_refused_as_in_pytorch() -> None:
             with pytest.raises((TypeError, AttributeError)) as refused:
                 module(picture().numpy())
             assert "layout" not in str(refused.value)
+
+
+# --- in place of what is called -------------------------------------------------------------------
+
+
+def marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One that does the same, and says so."""
+    return lambda *inputs: ("marked", function(*inputs))
+
+
+class Marked(Network):
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        return "marked", super().forward(*inputs, **named)
+
+
+def of_the_module(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    fast.forward = marked(fast.forward)
+
+
+def of_its_class(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    fast.__class__ = Marked
+
+
+def of_all_networks(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Network, "forward", marked(Network.forward))
+
+
+def of_all_modules(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    usual = nn.Module.__call__
+    special = marked(usual)
+
+    def call(module: nn.Module, *inputs: Any) -> Any:
+        return (special if isinstance(module, Network) else usual)(module, *inputs)
+
+    patch.setattr(nn.Module, "__call__", call)
+
+
+def compiled(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    """What ``compile()`` of a module sets."""
+    fast._compiled_call_impl = marked(fast._call_impl)
+
+
+def hooked(fast: Any, patch: pytest.MonkeyPatch) -> None:
+    fast.register_forward_hook(lambda module, inputs, result: ("marked", result))
+
+
+@pytest.mark.parametrize(
+    "replace", [of_the_module, of_its_class, of_all_networks, of_all_modules, compiled, hooked]
+)
+def test_what_stands_in_the_place_of_forward_is_called(
+    replace: Callable[[Any, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the module has been sealed again."""
+    fast, _ = many_times()
+    replace(fast, monkeypatch)
+    with torch.no_grad():
+        for _ in range(20):
+            mark, found = fast(picture())
+            assert mark == "marked" and len(found) == 2
+
+
+def many_times() -> tuple[Any, Any]:
+    """As ``pair``; the first has run so often that only what ran last is looked at."""
+    fast, plain = pair()
+    with torch.no_grad():
+        for _ in range(20):
+            fast(picture())
+    assert fast._live.sealed
+    return fast, plain
+
+
+def test_the_plain_layers_run_in_training() -> None:
+    """Also of who sets the mode of the network alone, past the seal."""
+    fast, _ = many_times()
+    fast.__dict__["training"] = True
+    with torch.no_grad():
+        assert fast(picture()).aux is not None
+
+
+def test_a_module_with_the_attributes_of_another() -> None:
+    """But for its layers, as of a shallow copy that got others."""
+    fast, _ = many_times()
+    other, _ = many_times()
+    with torch.no_grad():
+        for value in other.parameters():
+            value.mul_(2)
+        expected = other(picture()).out
+        twin = object.__new__(Network)
+        own = {name: other.__dict__[name] for name in CONTAINERS}
+        twin.__dict__.update(fast.__dict__ | own)
+        assert fast._live.sealed
+        torch.testing.assert_close(twin(picture()).out, expected)
+
+
+def test_a_name_too_many() -> None:
+    fast, _ = many_times()
+    with torch.no_grad(), pytest.raises(TypeError, match="got nothing"):
+        fast(picture(), nothing=picture())
+
+
+def test_what_is_not_finite_among_others() -> None:
+    """Is answered by the plain module."""
+    fast, plain = many_times()
+    odd = picture()
+    odd[0, 0, 0, 0] = float("nan")
+    with torch.no_grad():
+        found, expected = fast(odd), plain(odd)
+    assert "not finite" in fast._live.refused
+    torch.testing.assert_close(found.out, expected.out, equal_nan=True)
+    assert found.out[0].isnan().all() and not found.out[1].isnan().any()
+    assert_follows(fast, plain)
+
+
+def test_a_call_again_is_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, _ = many_times()
+    with torch.no_grad():
+        expected = fast(picture())
+        monkeypatch.setattr(type(fast._live), "run", None)  # not on that way
+        found = fast(picture())
+    assert type(found) is type(expected) and found.aux is None
+    assert torch.equal(found.out, expected.out)
