@@ -279,15 +279,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", nargs="+", choices=sorted(DTYPES), default=["float32"])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--without", nargs="*", choices=PEERS, default=[])
     parser.add_argument("--quick", action="store_true", help="three networks, in 3 minutes")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "cpu.csv")
     options = parser.parse_args()
+    if options.seconds is None:
+        options.seconds = QUICK_SECONDS if options.quick else SECONDS
     if options.quick:
         options.nets, options.batch, options.rounds = list(QUICK), [1], 5
-        options.seconds = QUICK_SECONDS
         options.without = [*options.without, "inductor"]
     return options
 

@@ -60,9 +60,9 @@ class Engine(ABC):
     fusion: ClassVar[Pipeline | None] = None
     """Rewrites that this engine wants beyond those for all engines."""
     caution: ClassVar[float] = 1.0
-    """Of how much of another's time it may take, to be chosen for one sample on several threads:
-    less where it has been seen to be slower at times, as one whose threads read much of what others
-    wrote."""
+    """How much of a steady engine's time it may take, to be chosen for one sample on several
+    threads: less where it has been seen to be slower at times, as one whose threads read much of
+    what others wrote."""
     looks: bool = False
     """Whether its runners raise NotFinite themselves."""
 

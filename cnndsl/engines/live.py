@@ -173,33 +173,30 @@ class Live:
         self.refused = ""
         return found
 
-    def again(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-        """The results, if all is as it was when something ran last; else None."""
-        runner = self._same_again(module, inputs)
-        return None if runner is None else _ran(runner, inputs)
-
     def laid_out(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
         """Inputs in the layout in which this trains faster; None if that is the one they have."""
         return None if is_watched() else self.recipe.training.of(module, inputs)
 
     def _answer(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | str:
         """The results, or why there are none."""
-        runner = self._looked_for(module, inputs)
+        runner = self._same_again(inputs) or self._looked_for(module, inputs)
         if isinstance(runner, str):
             return runner
-        found = _ran(runner, inputs)
-        return NOT_FINITE if found is None else found
+        try:
+            found = runner(*inputs)
+        except NotFinite:
+            return NOT_FINITE
+        dtype = inputs[0].dtype  # and of all others, and of the parameters
+        return [y if y.dtype == dtype else y.to(dtype) for y in found]
 
-    def _same_again(self, module: nn.Module, inputs: Sequence[Tensor]) -> Runner | None:
+    def _same_again(self, inputs: Sequence[Tensor]) -> Runner | None:
         """What ran last, if all is as it was then.
 
         Between two forwards the caches are filled with other things, so that each function that
         is called here costs microseconds: what has just been looked at is not looked at again.
         """
-        if is_watched() or self._module is None or self._module() is not module:
-            return None
         derived = self._derived
-        if derived is None or derived.last is None:
+        if derived is None or derived.last is None or is_watched():
             return None
         kinds, runner, wanted = derived.last
         if not all(map(_is_plain, inputs)) or list(map(_kind, inputs)) != kinds:
@@ -297,17 +294,6 @@ class Live:
 def _dtype(watch: Watch, otherwise: torch.dtype) -> torch.dtype:
     """Of the parameters, if there are any."""
     return next(iter(watch.dtypes), otherwise)
-
-
-def _ran(runner: Runner, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """The results in the dtype of the inputs, which is that of the parameters; None if an input is
-    not finite."""
-    try:
-        found = runner(*inputs)
-    except NotFinite:
-        return None
-    dtype = inputs[0].dtype
-    return [y if y.dtype == dtype else y.to(dtype) for y in found]
 
 
 def _is_plain(x: Any) -> bool:

@@ -81,7 +81,7 @@ class OrtTiles(ByTiles, OrtEngine):
     name = "onnxruntime-winograd"
     fusion = TILES_4X1
     tile = F4X1
-    caution = 0.85
+    caution = 0.8
 
 
 class OrtSquares(OrtTiles):

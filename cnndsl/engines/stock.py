@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,8 @@ _LARGEST, _COUNT = 2**14, 32
 
 
 class Stock:
-    """Tensors with the numbers that an array holds when they are asked for. Not for two threads."""
+    """Tensors with the numbers that an array holds when they are asked for; also in inference mode
+    none that is restricted to it. Not for two threads at a time."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
@@ -27,7 +29,8 @@ class Stock:
     def take(self) -> Tensor:
         """A new one."""
         if self._source is None:
-            return torch.from_numpy(self._array.copy())
+            with torch.inference_mode(False):
+                return torch.from_numpy(self._array.copy())
         if not self._ready:
             self._ready = self._made()
         tensor, memory = self._ready.pop()
@@ -35,8 +38,6 @@ class Stock:
         return tensor
 
     def _made(self) -> list[tuple[Tensor, memoryview]]:
+        arrays: list[Any] = [np.empty_like(self._array) for _ in range(_COUNT)]
         with torch.inference_mode(False):  # those are restricted, and another call may be outside
-            like = torch.from_numpy(self._array)
-            made = [torch.empty_like(like) for _ in range(_COUNT)]
-            arrays: list[Any] = [tensor.numpy() for tensor in made]
-            return [(t, memoryview(a).cast("B")) for t, a in zip(made, arrays, strict=True)]
+            return [(torch.from_numpy(array), memoryview(array).cast("B")) for array in arrays]

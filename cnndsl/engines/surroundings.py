@@ -18,7 +18,7 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 _LIES_ON = {"cpu": attrgetter("is_cpu"), "cuda": attrgetter("is_cuda")}
 # Of the ways to ask, those that cost tenths of a microsecond; others cost up to 15 right behind a
 # forward, which leaves nothing in the caches.
-_is_compiled = torch.compiler.is_dynamo_compiling
+_is_compiling = torch.compiler.is_dynamo_compiling
 _is_traced = torch._C._is_tracing
 _is_transformed = torch._C._are_functorch_transforms_active
 _is_cast = torch._C._is_any_autocast_enabled
@@ -28,7 +28,7 @@ _functions, _dispatches = torch._C._len_torch_function_stack, torch._C._len_torc
 def is_watched() -> bool:
     """Whether a call is traced, transformed, differentiated in forward mode or cast, or each of its
     operations looked at."""
-    if _is_compiled() or _is_traced():  # which cannot look at the rest
+    if _is_compiling() or _is_traced():  # which cannot look at the rest
         return True
     looked_at = _dispatches() or _functions()
     return bool(looked_at or _is_transformed() or _is_cast() or forward_ad._current_level >= 0)
@@ -37,7 +37,7 @@ def is_watched() -> bool:
 def in_the_way(inputs: Sequence[Tensor], device: str) -> str:
     """Why an engine of this device may not answer for these inputs in this mode of PyTorch; ""
     if it may."""
-    if _is_compiled() or _is_traced():
+    if _is_compiling() or _is_traced():
         return "the module is being traced"
     for x in inputs:  # those of a trace without dynamo are no plain tensors
         reason = _odd(x, device)

@@ -127,9 +127,8 @@ _ATTRIBUTES = frozenset(
     T_destination _apply _backward_hooks _backward_pre_hooks _buffers _by_layers _call_impl _calls
     _compiled_call_impl _draw _forward_hooks _forward_hooks_always_called
     _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
-    _get_backward_hooks _get_backward_pre_hooks _get_name _given _in_eval _in_order _in_places
-    _input_names _is_full_backward_hook _leads_to_forward _live _load_from_state_dict
-    _load_state_dict_post_hooks
+    _get_backward_hooks _get_backward_pre_hooks _get_name _given _in_eval _in_order _input_names
+    _is_full_backward_hook _live _load_from_state_dict _load_state_dict_post_hooks
     _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
     _network _non_persistent_buffers_set _optimized _output _output_names _parameters _reads
     _register_load_state_dict_pre_hook _register_state_dict_hook

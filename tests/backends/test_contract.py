@@ -70,8 +70,11 @@ def test_state_dict_is_what_the_graph_says() -> None:
     assert list(state) == list(said)
 
 
-def test_deepcopy_is_independent() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_deepcopy_is_independent(compiled: bool) -> None:
     model = build().eval()
+    if compiled:
+        model.compile(backend="eager")
     twin = copy.deepcopy(model)
     before = model(image())
     assert torch.equal(twin(image()), before)

@@ -38,11 +38,12 @@ def test_what_a_caller_does_to_his_own_stays_his() -> None:
     assert second.untyped_storage().nbytes() == array.nbytes
 
 
-def test_made_in_inference_mode_and_taken_outside() -> None:
-    stock = Stock(np.ones(4, np.float32))
+@pytest.mark.parametrize("size", [4, _LARGEST])
+def test_none_is_restricted_to_inference_mode(size: int) -> None:
+    stock = Stock(np.ones(size, np.float32))
     with torch.inference_mode():
-        stock.take()
-    found = stock.take()
-    weight = torch.ones(4, requires_grad=True)
-    (found * weight).sum().backward()
-    assert (weight.grad == 1).all()
+        taken = stock.take()
+    weight = torch.ones(size, requires_grad=True)
+    for found in (taken, stock.take()):
+        (found * weight).sum().backward()
+    assert (weight.grad == 2).all()

@@ -120,29 +120,15 @@ class Network(Block):
         self._output = output_type(name, outputs) if len(outputs) > 1 else None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the named tuple's type, which no other process can import."""
-        return self.__dict__ | {"_output": None}
+        """Without the named tuple's type, which no other process can import; nor what `compile()`
+        made, which calls this very module."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return state | {"_output": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         names = self._output_names
         self._output = output_type(self._title, names) if len(names) > 1 else None
-
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """As of any module. What ran last runs again without the way to ``forward``: right behind
-        a run, which leaves nothing in the caches, that takes 0.03 ms."""
-        live = self._live
-        if live is not None and not named and self._leads_to_forward():
-            found = live.again(self, inputs)
-            if found is not None:
-                return self._result(self._in_places(found))
-        return super().__call__(*inputs, **named)
-
-    def _leads_to_forward(self) -> bool:
-        """Whether a call does, as nobody put anything in its place, but for hooks; in eval mode."""
-        own = "forward" not in self.__dict__ and type(self).forward is _FORWARD
-        usual = own and self._compiled_call_impl is None and nn.Module.__call__ is _CALL
-        return usual and not self.training
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         if named:
@@ -174,13 +160,9 @@ class Network(Block):
         if own is not live:
             self.__dict__["_live"] = live = own
         found: list[Any] | None = live.run(self, inputs)
-        return None if found is None else self._in_places(found)
-
-    def _in_places(self, found: list[Any]) -> list[Any]:
-        """What an engine found, with None for the heads that are emitted in training."""
-        if False not in self._in_eval:
+        if found is None or False not in self._in_eval:
             return found
-        values = iter(found)
+        values = iter(found)  # without the heads that are emitted in training
         return [next(values) if kept else None for kept in self._in_eval]
 
     def train(self, mode: bool = True) -> Network:
@@ -200,9 +182,6 @@ class Network(Block):
 
     def extra_repr(self) -> str:
         return self._title
-
-
-_FORWARD, _CALL = Network.forward, nn.Module.__call__
 
 
 @cache
