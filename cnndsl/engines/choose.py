@@ -147,9 +147,9 @@ def _with_caution(times: Mapping[Choice, float], job: Job) -> dict[Choice, float
 
     On a virtual machine ResNet-18 took 14.7 or 19.7 ms by Winograd's tiles on onnxruntime, for
     seconds each, and 17.0 or 17.7 ms without: as if the cores shared a cache at one time and none
-    at another. By those on OpenVINO ResNet-50 took 0.95 or 1.04 times as long as without; and
-    MobileNet-v2 on onnxruntime 1.0 or 1.12 times as long as on OpenVINO. Of several samples each
-    thread has its own.
+    at another. By those on OpenVINO ResNet-50 took 0.95 or 1.04 times as long as without;
+    MobileNet-v2 on onnxruntime 1.0 or 1.12 times as long as on OpenVINO; and SqueezeNet on PyTorch
+    1.0 or 1.27 times as long as on onnxruntime. Of several samples each thread has its own.
     """
     if job.threads == 1 or job.shapes[0][0] > 1:
         return dict(times)

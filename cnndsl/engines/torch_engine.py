@@ -47,6 +47,7 @@ class TorchEngine(Engine):
     """Always there, takes every shape and every operator, third-party ones too."""
 
     name = "torch"
+    caution = 0.9
     dynamic = True
     fusion = FUSION
 

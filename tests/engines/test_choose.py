@@ -249,7 +249,10 @@ def test_what_is_less_exact_than_pytorch_is_not_chosen(
         ("onnxruntime", "openvino", 0.96, 2, 1, False),
         ("onnxruntime", "openvino", 0.94, 2, 1, True),
         ("onnxruntime", "openvino", 0.99, 2, 2, True),
-        ("torch", "openvino", 0.99, 2, 1, True),
+        ("torch", "openvino", 0.91, 2, 1, False),
+        ("torch", "openvino", 0.89, 2, 1, True),
+        ("torch", "onnxruntime", 0.96, 2, 1, False),
+        ("torch", "onnxruntime", 0.94, 2, 1, True),
     ],
 )
 def test_who_is_slow_at_times_must_be_ahead(
