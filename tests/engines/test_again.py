@@ -14,13 +14,20 @@ from cnndsl.engines.seal import CONTAINERS
 from tests.engines.test_live import assert_follows, pair, picture
 
 
-def test_another_dtype_after_many_forwards_is_refused_as_in_pytorch() -> None:
-    """What ran last is not taken for an input of its shape alone."""
+def many_times() -> tuple[Any, Any]:
+    """As ``pair``; the first has run so often that only what ran last is looked at."""
     fast, plain = pair()
     with torch.no_grad():
         for _ in range(20):
             fast(picture())
-        assert fast._live.sealed
+    assert fast._live.sealed
+    return fast, plain
+
+
+def test_another_dtype_after_many_forwards_is_refused_as_in_pytorch() -> None:
+    """What ran last is not taken for an input of its shape alone."""
+    fast, plain = many_times()
+    with torch.no_grad():
         with pytest.raises(RuntimeError):
             plain(picture().half())
         with pytest.raises(RuntimeError):
@@ -72,10 +79,8 @@ def test_an_input_like_the_last_but_for_one_thing(
 
 
 def test_what_is_no_tensor_is_refused_as_in_pytorch() -> None:
-    fast, plain = pair()
+    fast, plain = many_times()
     with torch.no_grad():
-        for _ in range(20):
-            fast(picture())
         for module in (fast, plain):
             with pytest.raises((TypeError, AttributeError)) as refused:
                 module(picture().numpy())
@@ -140,16 +145,6 @@ def test_what_stands_in_the_place_of_forward_is_called(
             mark, found = fast(picture())
             assert mark == "marked" and len(found) == 2
     assert fast._live.sealed == (replace is not hooked)
-
-
-def many_times() -> tuple[Any, Any]:
-    """As ``pair``; the first has run so often that only what ran last is looked at."""
-    fast, plain = pair()
-    with torch.no_grad():
-        for _ in range(20):
-            fast(picture())
-    assert fast._live.sealed
-    return fast, plain
 
 
 def test_the_plain_layers_run_in_training() -> None:
