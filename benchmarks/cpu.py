@@ -34,8 +34,8 @@ from cnndsl.engines.accuracy import error, samples
 from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import EngineError, Job, Runner
 from cnndsl.engines.choose import ENGINES, label
-from cnndsl.engines.openvino_engine import OpenVinoEngine
-from cnndsl.engines.ort_engine import OrtEngine
+from cnndsl.engines.onnxruntime.engine import OrtEngine
+from cnndsl.engines.openvino.engine import OpenVinoEngine
 from cnndsl.engines.timing import interleaved
 from cnndsl.passes.base import Pipeline
 from cnndsl.passes.flow import Flow

@@ -19,10 +19,10 @@ from cnndsl.engines.accuracy import Standard, samples
 from cnndsl.engines.base import Engine, EngineError, Job, Runner
 from cnndsl.engines.chunks import SIZES, sizes_for_batch
 from cnndsl.engines.inductor_engine import InductorEngine
-from cnndsl.engines.layers import layers_of
-from cnndsl.engines.live import Choice, Live, Recipe
-from cnndsl.engines.openvino_engine import OpenVinoEngine, OpenVinoTiles
-from cnndsl.engines.ort_engine import OrtEngine, OrtSquares, OrtTiles
+from cnndsl.engines.live.layers import layers_of
+from cnndsl.engines.live.link import Choice, Live, Recipe
+from cnndsl.engines.onnxruntime.engine import OrtEngine, OrtSquares, OrtTiles
+from cnndsl.engines.openvino.engine import OpenVinoEngine, OpenVinoTiles
 from cnndsl.engines.timing import interleaved
 from cnndsl.engines.torch_engine import TorchEngine
 from cnndsl.engines.triton_engine import TritonEngine

@@ -76,7 +76,7 @@ def build(
 
     from cnndsl.engines.base import EngineError, Job
     from cnndsl.engines.derived import derived
-    from cnndsl.engines.onnx_model import NoForm, onnx_model
+    from cnndsl.engines.onnx.model import NoForm, onnx_model
     from cnndsl.passes.pipeline import ALGEBRA
 
     newest = defs.onnx_opset_version()

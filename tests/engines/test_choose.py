@@ -16,7 +16,7 @@ from cnndsl.engines.apply import Plain
 from cnndsl.engines.base import Engine, Job, Runner
 from cnndsl.engines.choose import ENGINES
 from cnndsl.engines.chunks import sizes_for_batch
-from cnndsl.engines.live import Choice
+from cnndsl.engines.live.link import Choice
 from cnndsl.passes.flow import Flow
 from cnndsl.passes.ops import Chain
 from cnndsl.passes.pipeline import FUSION

@@ -215,7 +215,7 @@ def test_a_batch_is_cut_where_that_pays(
 def test_an_engine_that_is_wrong_is_not_chosen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    from cnndsl.engines.ort_engine import OrtEngine
+    from cnndsl.engines.onnxruntime.engine import OrtEngine
 
     monkeypatch.setenv("CNNDSL_CACHE", str(tmp_path))
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cnndsl.engines.training import as_usual
+from cnndsl.engines.live.training import as_usual
 
 
 class Call:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import cnndsl as package
-from cnndsl.engines import onnx_ops
+from cnndsl.engines.onnx import ops as onnx_ops
 from cnndsl.exporters.onnx import export_onnx, is_ours
 from cnndsl.exporters.proof import ExportError
 from cnndsl.ops.activation import ReLU

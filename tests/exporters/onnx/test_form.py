@@ -13,7 +13,7 @@ from onnx import TensorProto, shape_inference
 
 import cnndsl
 from cnndsl.checkpoints.origin import Origin
-from cnndsl.engines import onnx_model
+from cnndsl.engines.onnx import model as onnx_model
 from cnndsl.exporters.onnx import VALID, export_onnx
 from cnndsl.graph.cost import inference_nodes, weights_of
 from cnndsl.passes.flow import Flow

@@ -1,0 +1,1 @@
+"""A flow as an ONNX model, which two engines and the exporter read, and what rewrites it."""

@@ -1,0 +1,1 @@
+"""The ``onnxruntime`` engine, and the forms of a model that it runs faster."""

@@ -1,0 +1,1 @@
+"""The ``openvino`` engine, and the forms of a model that it runs faster."""
