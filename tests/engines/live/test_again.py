@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cnndsl.backends.torch.module import Network
 from cnndsl.engines.live.seal import CONTAINERS
-from tests.engines.live.test_link import assert_follows, pair, picture
+from tests.engines.live.twins import assert_follows, pair, picture
 
 
 def many_times() -> tuple[Any, Any]:
