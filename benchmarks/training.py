@@ -3,9 +3,9 @@
     python -m benchmarks.training [--batch 8] [--size 128] [--rounds 5] [-o FILE.csv]
 
 A step is forward, cross entropy, backward and SGD. Ours is `compile()` in training mode, in the
-layout that it chooses; besides, both run with parameters and inputs channels last. Before anything
-is timed, one step of each must leave the same running statistics, to the bit, of inputs in the same
-layout. Only ratios mean anything.
+layouts that it chooses; besides, both run with parameters and inputs channels last. Before anything
+is timed, one forward of each must leave the same running statistics, to the bit, if convolutions
+get their inputs in the same layouts. Only ratios mean anything.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import Tensor
 
 import cnndsl
 from benchmarks.networks import RESULTS, ROOT
+from cnndsl.backends.torch.training import laid_out
+from cnndsl.engines.live.training import Freedom
 from cnndsl.engines.timing import interleaved
 from tests.references import torchvision_models
 
@@ -81,11 +83,21 @@ def same_statistics(ours: Any, peer: Any, x: Tensor) -> None:
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-    (taken,) = ours._live.laid_out(ours, [x]) or [x]
+    hooks = []
+    if ours._live.freedom(ours, [x]) is Freedom.LAYOUTS:
+        for part in peer.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                hooks.append(part.register_forward_pre_hook(_laid_out))
     with torch.no_grad():
-        ours(x), peer(taken)
+        ours(x), peer(x)
+    for hook in hooks:
+        hook.remove()
     for (key, a), b in zip(ours.named_buffers(), peer.buffers(), strict=True):
         assert torch.equal(a, b), key
+
+
+def _laid_out(convolution: Any, arguments: Any) -> Any:
+    return laid_out(convolution, *arguments)
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:

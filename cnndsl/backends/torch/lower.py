@@ -96,6 +96,8 @@ class _Lowering:
             tuple(step.release),
             step.train,
             outside and bool(path),
+            tuple(step.alone),
+            step.lends,
         )
 
     def _first(self, node: Node) -> int:

@@ -27,7 +27,9 @@ _PATIENCE = 64  # steps of comparing, for each node: a hostile text could ask fo
 class Step:
     """One call: of a node, or of a whole namespace. ``reads`` and ``writes`` are node ids.
 
-    ``repeats``: the namespace has been called before, with its own ids.
+    ``repeats``: the namespace has been called before, with its own ids. ``alone``: positions in
+    ``reads`` of values made in the same namespace that nothing else reads; ``lends``: whether its
+    first result is such a value.
     """
 
     reads: list[int]
@@ -37,6 +39,8 @@ class Step:
     repeats: bool = False
     train: bool = False
     release: list[int] = field(default_factory=list)
+    alone: list[int] = field(default_factory=list)
+    lends: bool = False
 
 
 @dataclass
@@ -74,7 +78,9 @@ class _Planner:
     def __init__(self, graph: Graph, live: Sequence[Node]) -> None:
         self.running = inference_nodes(graph)
         self.results = {output.node for output in graph.outputs}
-        self.last_read = {i: max(readers, default=-1) for i, readers in graph.consumers().items()}
+        readers = graph.consumers()
+        self.last_read = {i: max(readers[i], default=-1) for i in readers}
+        self.read_once = {i for i in readers if len(readers[i]) == 1}
         self.spaces = {n.id: space for n, space in zip(live, spaces(live), strict=True)}
         self.units: dict[str, list[Unit]] = {}  # by the path of the first node, longest first
         self.patience = _PATIENCE * len(live)
@@ -101,6 +107,7 @@ class _Planner:
                 scope.steps.extend(self._here(members, DEEPEST - levels, resting))
         scope.depth += max((step.scope.depth for step in scope.steps if step.scope), default=0)
         self._release(scope)
+        self._leave_alone(scope)
         return scope
 
     def _leaves(self, i: int, last: int) -> bool:
@@ -174,6 +181,14 @@ class _Planner:
         for i, step in last.items():
             if i not in kept:
                 step.release.append(i)
+
+    def _leave_alone(self, scope: Scope) -> None:
+        """Which values a step may write over. Those of a repetition are read as often."""
+        made = {i for step in scope.steps for i in step.writes}
+        own = (made & self.read_once) - {*scope.outputs, *self.results}
+        for step in scope.steps:
+            step.alone = [at for at, i in enumerate(step.reads) if i in own]
+            step.lends = step.writes[0] in own
 
 
 def _preference(unit: Unit) -> tuple[int, bool, int]:

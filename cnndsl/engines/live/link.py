@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from cnndsl.engines.base import Engine, EngineError, Job, NotFinite, Runner, sizes_for
-from cnndsl.engines.chunks import chunked
+from cnndsl.engines.chunks import chunked, is_ours
 from cnndsl.engines.finite import refusing
 from cnndsl.engines.live.layers import Layers
 from cnndsl.engines.live.surroundings import DEVICES, GRADIENTS, in_the_way, is_watched
-from cnndsl.engines.live.training import TrainingLayout
+from cnndsl.engines.live.training import Freedom, freedom
 from cnndsl.engines.live.watch import Watch
 from cnndsl.graph.facts import Facts
 from cnndsl.graph.model import Graph
@@ -85,8 +85,9 @@ class Recipe:
         return self.rewritten[0]
 
     @cached_property
-    def training(self) -> TrainingLayout:
-        return TrainingLayout(self.graph)
+    def is_ours(self) -> bool:
+        """Whether no operator is another package's."""
+        return all(is_ours(node.op) for node in self.graph)
 
     def fused(self, engine: Engine, sizes: Mapping[str, int]) -> Flow:
         """The flow with the rewrites that this engine wants beyond those for all.
@@ -173,9 +174,11 @@ class Live:
         self.refused = ""
         return found
 
-    def laid_out(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-        """Inputs in the layout in which this trains faster; None if that is the one they have."""
-        return None if is_watched() else self.recipe.training.of(module, inputs)
+    def freedom(self, module: nn.Module, inputs: Sequence[Tensor]) -> Freedom:
+        """What a forward in training mode may do beside what the layers say."""
+        if is_watched() or not self.recipe.is_ours:
+            return Freedom.NONE
+        return freedom(module, inputs)
 
     def _answer(self, module: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor] | str:
         """The results, or why there are none."""

@@ -215,11 +215,17 @@ _hooks = itemgetter(
 )
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether anybody waits for values or gradients within the module."""
-    waiting = (any(_hooks(part.__dict__)) for part in module.modules())
+def is_called_plainly(part: nn.Module) -> bool:
+    """Whether a call of this module is its class's ``forward``, and nobody waits for values or
+    gradients of this module in particular."""
+    own = part.__dict__
+    return not (any(_hooks(own)) or "forward" in own or own.get("_compiled_call_impl"))
+
+
+def is_every_module_hooked() -> bool:
+    """Whether somebody waits for values or gradients of all modules."""
     backward = torch_module._global_backward_hooks or torch_module._global_backward_pre_hooks
-    return bool(any(waiting) or _global_hooks() or backward)
+    return bool(_global_hooks() or backward)
 
 
 def _global_hooks() -> bool:

@@ -1,4 +1,4 @@
-"""In training maps lie channels last where that is faster, and nobody counts on another layout."""
+"""In training maps lie as is faster, where nobody counts on a layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import cnndsl
-from cnndsl.engines.live import training
+from cnndsl.engines.live.training import Freedom
 
 TEXT = (
     "net N: [4, H, W] = conv(8, 3) -> bn -> relu -> (id + conv(8, 3)) -> emit[train] a: id"
@@ -45,6 +45,11 @@ def seen_by(network: Any, *given: Any) -> torch.Tensor:
     return found[0]
 
 
+def free(network: Any, *given: torch.Tensor) -> Freedom:
+    found: Freedom = network._live.freedom(network, given or [inputs()])
+    return found
+
+
 def test_as_pytorch_channels_last_to_the_bit() -> None:
     ours, plain = pair()
     x = inputs()
@@ -70,16 +75,6 @@ def test_results_lie_as_usual() -> None:
     assert single(inputs()).is_contiguous()
 
 
-@pytest.mark.parametrize(
-    ("size", "batch", "pays"), [(16, 2, True), (6, 1, False), (6, 4, True), (2, 1, False)]
-)
-def test_where_it_pays(size: int, batch: int, pays: bool) -> None:
-    """1,296 weights, and 22 numbers for each pixel."""
-    ours, _ = pair()
-    given = inputs(size, batch)
-    assert (ours._live.laid_out(ours, [given]) is not None) is pays
-
-
 def test_maps_beside_vectors() -> None:
     ours, plain = pair("net N: [4, H, W] a, [8] b = (a -> c: conv(8, 3) -> gap -> flatten) + b")
     x, gate = inputs(), torch.randn(2, 8)
@@ -91,12 +86,7 @@ def test_operators_of_others_get_what_they_know(monkeypatch: pytest.MonkeyPatch)
     ours, _ = pair()
     op = next(node.op for node in ours._live.recipe.graph if node.op.name == "relu")
     monkeypatch.setattr(type(op), "__module__", "elsewhere.ops")
-    assert ours._live.laid_out(ours, [inputs()]) is None
-
-
-def test_a_network_without_convolutions_stays() -> None:
-    ours, _ = pair("net N: [4, H, W] = maxpool(2) -> bn")
-    assert ours._live.laid_out(ours, [inputs()]) is None
+    assert free(ours) is Freedom.NONE
 
 
 @pytest.mark.parametrize(
@@ -105,20 +95,22 @@ def test_a_network_without_convolutions_stays() -> None:
         inputs().double(),
         inputs().contiguous(memory_format=LAST),
         inputs().half(),
-        inputs()[0],
         inputs().requires_grad_(),
     ],
-    ids=["double", "channels last", "half", "one sample", "gradients"],
+    ids=["double", "channels last", "half", "gradients"],
 )
 def test_what_is_left_as_it_is(given: torch.Tensor) -> None:
     ours, _ = pair()
-    assert ours._live.laid_out(ours, [given]) is None
+    assert free(ours, given) is Freedom.OVER
 
 
-def test_a_map_of_one_channel_stays() -> None:
-    """PyTorch takes it for what it was before."""
-    ours, _ = pair(TEXT.replace("[4,", "[1,"))
-    assert ours._live.laid_out(ours, [inputs()[:, :1].contiguous()]) is None
+def test_a_map_of_one_channel() -> None:
+    """It lies in both layouts at once, and PyTorch takes it for what it was before."""
+    ours, plain = pair(TEXT.replace("[4,", "[1,"))
+    x = inputs()[:, :1].contiguous()
+    for mine, its in zip(ours(x), plain(x), strict=True):
+        torch.testing.assert_close(mine, its)
+        assert mine.stride() == its.stride()
 
 
 def test_foreign_layers_get_what_they_know() -> None:
@@ -136,8 +128,7 @@ def test_foreign_layers_get_what_they_know() -> None:
 def test_hooks_get_what_they_know() -> None:
     """Who calls `.view` in a hook may go on to; also of gradients, and on all modules at once."""
     ours, _ = pair()
-    given = [inputs()]
-    assert ours._live.laid_out(ours, given) is not None
+    assert free(ours) is Freedom.LAYOUTS
     last = [m for m in ours.modules() if isinstance(m, nn.Conv2d)][-1]
     everywhere = nn.modules.module
     for register in (
@@ -151,9 +142,9 @@ def test_hooks_get_what_they_know() -> None:
         everywhere.register_module_full_backward_pre_hook,
     ):
         handle = register(lambda *_: None)
-        assert ours._live.laid_out(ours, given) is None
+        assert free(ours) in (Freedom.NONE, Freedom.OVER)
         handle.remove()
-    assert ours._live.laid_out(ours, given) is not None
+    assert free(ours) is Freedom.LAYOUTS
 
 
 def test_patched_layers_and_layouts_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,32 +152,26 @@ def test_patched_layers_and_layouts_of_others(monkeypatch: pytest.MonkeyPatch) -
     first = next(m for m in ours.modules() if isinstance(m, nn.Conv2d))
     with monkeypatch.context() as patched:
         patched.setattr(first, "forward", first.forward)
-        assert ours._live.laid_out(ours, [inputs()]) is None
+        assert free(ours) is Freedom.OVER
+        patched.undo()
+        patched.setattr(first, "_compiled_call_impl", first.forward)
+        assert free(ours) is Freedom.OVER
         patched.undo()
         patched.setattr(torch.backends.mkldnn, "enabled", False)
-        assert ours._live.laid_out(ours, [inputs()]) is None
+        assert free(ours) is Freedom.OVER
     with torch.autocast("cpu"):
-        assert ours._live.laid_out(ours, [inputs()]) is None
-    assert ours._live.laid_out(ours, [inputs()]) is not None
+        assert free(ours) is Freedom.NONE
+    assert free(ours) is Freedom.LAYOUTS
     ours.to(memory_format=LAST)
-    assert ours._live.laid_out(ours, [inputs()]) is None
+    assert free(ours) is Freedom.OVER
 
 
-def test_heads_of_training_count() -> None:
-    """They run; an operator of others may be in one."""
-    heavy = "conv(400, 3, stride=16) -> gap -> flatten -> linear(2)"
-    text = f"net N: [4, H, W] = conv(4, 1) -> emit[train] a: ({heavy}) -> relu"
-    ours, _ = pair(text)
-    assert ours._live.laid_out(ours, [inputs()]) is None
-    light, _ = pair(text.replace("400", "4"))
-    assert light._live.laid_out(light, [inputs()]) is not None
+def test_other_tensors_are_given_to_the_layers() -> None:
+    class Other(torch.Tensor):
+        pass
 
-
-def test_other_results_are_handed_on() -> None:
-    """A layer of PyTorch in place of another may give anything."""
-    assert training.as_usual(None) is None
-    plain = (torch.ones(1), "text")
-    assert training.as_usual(plain) is plain
+    ours, _ = pair()
+    assert free(ours, inputs().as_subclass(Other)) is Freedom.NONE
 
 
 def test_eval_mode_and_the_plain_module_do_not_change_layout() -> None:
@@ -203,20 +188,14 @@ def test_transforms_see_the_plain_module() -> None:
     torch.testing.assert_close(found.flatten(0, 1), ours(x))
 
 
-@pytest.mark.parametrize("given", [(), (inputs(), inputs()), (inputs()[:, :3].contiguous(),)])
+@pytest.mark.parametrize(
+    "given", [(), (inputs(), inputs()), (inputs()[:, :3].contiguous(),), (inputs()[0],)]
+)
 def test_errors_are_those_of_the_plain_module(given: tuple[torch.Tensor, ...]) -> None:
     ours, plain = pair()
     told = []
     for network in (ours, plain):
-        with pytest.raises((TypeError, RuntimeError)) as problem:
+        with pytest.raises((TypeError, RuntimeError, ValueError)) as problem:
             network(*given)
         told.append(str(problem.value))
     assert told[0] == told[1]
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    ours, _ = pair()
-    layout = ours._live.recipe.training
-    for size in range(3, 6 + training._MOST_SHAPES):
-        layout._pays(((1, 4, size, 3),))
-    assert len(layout._known) <= training._MOST_SHAPES

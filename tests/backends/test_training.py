@@ -1,0 +1,309 @@
+"""Steps of a training forward: what is written over, and in which layout maps lie."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+import cnndsl
+from cnndsl.backends.torch.module import Call
+from cnndsl.backends.torch.training import Steps, as_usual, laid_out
+from cnndsl.engines.live.training import Freedom
+from cnndsl.ops.modules import add
+from tests.networks import random_network
+
+LAST = torch.channels_last
+BLOCK = "net N: [4, H, W] = conv(4, 3) -> bn -> relu -> (id + conv(4, 3) -> bn) -> relu6"
+
+
+def pair(text: str = BLOCK) -> tuple[Any, Any]:
+    """A network and its plain module, with the same numbers, in training mode."""
+    net = cnndsl.loads(text).net()
+    ours, plain = net.compile(), net.compile(optimize=0)
+    plain.load_state_dict(ours.state_dict())
+    return ours.train(), plain.train()
+
+
+def picture(channels: int = 4, size: int = 8, batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, channels, size, size, generator=generator)
+
+
+def in_layouts(plain: nn.Module) -> None:
+    """From now on its convolutions get maps in the layouts that ours get."""
+    for part in plain.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_pre_hook(lambda part, given: (laid_out(part, *given),))
+
+
+def values(found: Any) -> list[Tensor]:
+    return [y for y in (found if isinstance(found, tuple) else [found]) if y is not None]
+
+
+def assert_same(ours: Any, plain: Any, *given: Tensor) -> None:
+    """Results, gradients and statistics to the bit."""
+    results = []
+    for network in (ours, plain):
+        torch.manual_seed(0)
+        results.append(values(network(*given)))
+        sum(y.square().mean() for y in results[-1]).backward()
+    assert all(map(torch.equal, *results))
+    named = dict(plain.named_parameters())
+    for name, mine in ours.named_parameters():
+        its = named[name]
+        assert (mine.grad is None) == (its.grad is None), name
+        assert mine.grad is None or torch.equal(mine.grad, its.grad), name
+    assert all(map(torch.equal, ours.buffers(), plain.buffers()))
+
+
+@contextmanager
+def noted(function: str) -> Iterator[list[Tensor]]:
+    """What this function of PyTorch gives, without a hook, which would keep it as it is."""
+    found: list[Tensor] = []
+    original = getattr(functional, function)
+
+    def noting(*args: Any, **kwargs: Any) -> Tensor:
+        found.append(original(*args, **kwargs))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(functional, function, noting)
+        yield found
+
+
+def overwritten(network: Any, x: Tensor, function: str = "batch_norm") -> list[bool]:
+    """For each result of this function whether an activation was written over it."""
+    with noted(function) as found:
+        network(x)
+    assert found
+    return [bool((y >= 0).all()) for y in found]
+
+
+# --- written over ---------------------------------------------------------------------------------
+
+
+def test_activations_and_sums_write_over_what_only_they_read() -> None:
+    ours, plain = pair()
+    assert overwritten(ours, picture()) == [True, True]
+    assert overwritten(plain, picture()) == [False, False]
+    in_layouts(plain)
+    plain.load_state_dict(ours.state_dict())
+    assert_same(ours, plain, picture())
+
+
+def test_a_layout_of_the_user_is_no_obstacle() -> None:
+    ours, plain = (network.to(memory_format=LAST) for network in pair())
+    x = picture().contiguous(memory_format=LAST)
+    assert_same(ours, plain, x)
+    assert overwritten(ours, x) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "bn -> (relu + id)",
+        "bn -> (id + id) -> relu",
+        "bn -> emit a: id -> relu",
+        "bn @t -> relu -> conv(4, 3) -> (id + t)",
+        "bn -> sigmoid -> relu",
+        "bn -> (a: maxpool(3, stride=1, padding=1) + b: relu)",
+    ],
+)
+def test_what_is_read_again_is_kept(body: str) -> None:
+    ours, plain = pair(f"net N: [4, H, W] = {body}")
+    in_layouts(plain)
+    assert not overwritten(ours, picture())[0]
+    plain.load_state_dict(ours.state_dict())
+    assert_same(ours, plain, picture())
+
+
+def test_namespaces_that_run_twice() -> None:
+    """The second time its result is read twice, and by an activation."""
+    text = "net N: [4, H, W] = u: (conv(4, 3) -> bn -> relu -> bn) -> again u -> (relu + id)"
+    ours, plain = pair(text)
+    in_layouts(plain)
+    assert overwritten(ours, picture()) == [True, False, True, False]
+    plain.load_state_dict(ours.state_dict())
+    assert_same(ours, plain, picture())
+
+
+def test_a_sum_is_written_over_what_lies_as_it_does() -> None:
+    """Of a value in each layout the result is PyTorch's, wherever it lies."""
+    text = (
+        "net N: [4, H, W] = ((a: conv(4, 3) -> sigmoid) + (b: (conv(300, 1) -> conv(4, 3) -> bn)))"
+        " -> conv(9, 1) -> bn"
+    )
+    ours, plain = pair(text)
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+    three, simple = pair("net N: [4, H, W] = bn + bn + conv(4, 3)")
+    in_layouts(simple)
+    assert_same(three, simple, picture())
+
+
+@pytest.mark.parametrize("new", [nn.Identity(), nn.Sigmoid(), nn.Dropout(0.0), nn.Sequential()])
+def test_other_layers_in_their_places(new: nn.Module) -> None:
+    """What hands on its input gives it a second name; what reads its result needs it."""
+    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> (b: bn -> relu) + sigmoid")
+    for network in (ours, plain):
+        network.set_submodule("b.0", copy.deepcopy(new))
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+
+
+def test_hooks_see_values_that_stay() -> None:
+    """Those of the layer that makes it, of the one that reads it, and of both's namespace."""
+    body = "u: (c: conv(4, 3) -> b: bn -> r: relu) -> d: conv(4, 3) -> bn -> relu"
+    kept, all_over = [False, True], [True, True]
+    for name, expected in {
+        "u": kept, "u.b": kept, "u.r": kept, "u.c": all_over, "d": all_over
+    }.items():  # fmt: skip
+        ours, _ = pair(f"net N: [4, H, W] = {body}")
+        seen: list[Tensor] = []
+        part = ours.get_submodule(name)
+        handle = part.register_forward_hook(lambda _, x, y, seen=seen: seen.extend((*x, y)))
+        assert overwritten(ours, picture()) == expected, name
+        assert len(seen) == 2
+        handle.remove()
+        assert overwritten(ours, picture()) == all_over
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert overwritten(ours, picture()) == [False, False]
+    handle.remove()
+
+
+def test_what_is_patched_or_compiled_is_called() -> None:
+    ours, _ = pair("net N: [4, H, W] = u: (conv(4, 3) -> b: bn -> r: relu)")
+    for name in ("u", "u.b", "u.r"):
+        for attribute in ("forward", "_compiled_call_impl"):
+            part, called = ours.get_submodule(name), []
+            forward = type(part).forward.__get__(part)
+            setattr(part, attribute, lambda *x, f=forward, c=called: c.append(1) or f(*x))
+            assert overwritten(ours, picture()) == [False]
+            assert called == [1]
+            delattr(part, attribute)
+    assert overwritten(ours, picture()) == [True]
+
+
+def test_tensors_of_other_classes_are_left_to_them() -> None:
+    class Other(Tensor):
+        pass
+
+    ours, _ = pair()
+    weight = ours[0].weight
+    ours[0].weight = nn.Parameter(weight.detach().as_subclass(Other))
+    assert not any(overwritten(ours, picture()))
+
+
+def test_a_sum_of_one_is_that_one() -> None:
+    """No text makes it, but a graph may have it."""
+    steps, x = Steps(layouts=False), -picture()
+    for function, step in (
+        (add, Call((), add, (0,), (1,), (), False, lends=True)),
+        (nn.ReLU(), Call((), None, (1,), (2,), (), False, alone=(0,))),
+    ):
+        found = steps.run(step, function, [x])
+    assert torch.equal(found, x.relu())
+    assert torch.equal(x, -picture())
+
+
+def test_copies_and_threads() -> None:
+    """Nothing of a forward is kept in the module."""
+    ours, plain = pair()
+    in_layouts(plain)
+    x = picture()
+    expected = plain(x)
+    for network in (ours, copy.deepcopy(ours), copy.copy(ours)):
+        assert torch.equal(network(x), expected)
+        assert overwritten(network, x) == [True, True]
+
+    def work(_: int) -> bool:
+        return all(torch.equal(ours(x), expected) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints_of_activations(reentrant: bool) -> None:
+    """The forward runs again in the backward."""
+    gradients = []
+    for network in pair():
+        x = picture().requires_grad_()
+        checkpoint(network, x, use_reentrant=reentrant).square().mean().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_gradients_of_gradients() -> None:
+    penalties = []
+    for network in pair():
+        x = picture().requires_grad_()
+        (first,) = torch.autograd.grad(network(x).square().sum(), x, create_graph=True)
+        penalty = first.square().sum()
+        penalty.backward()
+        penalties.append([penalty, *(p.grad for p in network.parameters())])
+    assert all(map(torch.equal, *penalties))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks(seed: int) -> None:
+    ours, plain = pair(random_network(seed, tiny=True))
+    in_layouts(plain)
+    types = [node.type for node in ours._live.recipe.graph.inputs]
+    sizes = [x.height if isinstance(x.height, int) else 13 for x in types]
+    given = [picture(x.channels, size) for x, size in zip(types, sizes, strict=True)]
+    assert ours._live.freedom(ours, given) is Freedom.LAYOUTS
+    assert_same(ours, plain, *given)
+
+
+# --- laid out -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("convolution", "size", "batch", "last"),
+    [
+        (nn.Conv2d(4, 8, 3, padding=1), 8, 1, True),
+        (nn.Conv2d(4, 8, 3, padding=1), 3, 1, False),
+        (nn.Conv2d(4, 8, 3, padding=1), 3, 2, True),
+        (nn.Conv2d(4, 8, 3, padding=1, stride=2), 6, 1, False),
+        (nn.Conv2d(4, 8, 3, padding=1, stride=2, groups=4), 6, 1, True),
+        (nn.Conv2d(4, 8, 5, padding=2), 5, 1, False),
+    ],
+)
+def test_where_it_pays(convolution: nn.Conv2d, size: int, batch: int, last: bool) -> None:
+    """As soon as there are 0.35 results for each weight, whatever layout the map has."""
+    x = picture(4, size, batch)
+    for given in (x, x.contiguous(memory_format=LAST)):
+        found = laid_out(convolution, given)
+        assert torch.equal(found, x)
+        assert found.is_contiguous(memory_format=LAST if last else torch.contiguous_format)
+
+
+def test_one_pixel_takes_either() -> None:
+    x = picture(4, 8)
+    for given in (x, x.contiguous(memory_format=LAST), x[0]):
+        assert laid_out(nn.Conv2d(4, 400, 1), given) is given
+
+
+def test_wide_late_layers_lie_as_usual() -> None:
+    """The first convolution gets its map channels last, the second turns it back."""
+    ours, plain = pair("net N: [4, H, W] = a: conv(64, 3, stride=2) -> b: conv(64, 3, stride=2)")
+    plain.a.register_forward_pre_hook(lambda _, x: (x[0].contiguous(memory_format=LAST),))
+    plain.b.register_forward_pre_hook(lambda _, x: (x[0].contiguous(),))
+    assert_same(ours, plain, picture())
+
+
+def test_results_lie_as_usual() -> None:
+    assert as_usual(picture().contiguous(memory_format=LAST)).is_contiguous()
+    assert as_usual(None) is None
+    plain = (torch.ones(1), "text")
+    assert as_usual(plain) is plain
