@@ -193,6 +193,88 @@ def test_what_is_patched_or_compiled_is_called() -> None:
     assert overwritten(ours, picture()) == [True]
 
 
+def test_a_hook_that_removes_itself_sees_a_value_that_stays() -> None:
+    ours, _ = pair("net N: [4, H, W] = conv(4, 3) -> b: bn -> relu")
+    handle = ours.b.register_forward_hook(lambda _, x, y: handle.remove())
+    assert overwritten(ours, picture()) == [False]
+    assert overwritten(ours, picture()) == [True]
+
+
+def test_settings_of_an_activation() -> None:
+    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> bn -> r: relu6 -> id")
+    for network in (ours, plain):
+        network.r.max_val = 0.5
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+
+
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.BatchNorm2d])
+def test_classes_whose_forward_was_exchanged(
+    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> bn -> relu")
+    monkeypatch.setattr(kind, "forward", lambda self, x: x.sigmoid())
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+
+
+@pytest.mark.parametrize("nothing", [0, torch.tensor(1.0)])
+def test_a_branch_that_is_switched_off(nothing: Any) -> None:
+    class Off(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return nothing
+
+    ours, plain = pair("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
+    for network in (ours, plain):
+        network.set_submodule("b", Off())
+    assert_same(ours, plain, picture())
+
+
+def test_a_summand_of_another_class_is_left_to_it() -> None:
+    class Other(Tensor):
+        pass
+
+    class Casting(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).as_subclass(Other)
+
+    ours, _ = pair("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
+    ours.set_submodule("b", Casting(4, 4, 3, padding=1))
+    assert type(ours(picture())) is Other
+
+
+def test_maps_that_lie_in_both_layouts() -> None:
+    """PyTorch gives a new value of one channel the strides of either."""
+    ours, plain = pair("net N: [4, H, W] = conv(1, 3) -> relu -> conv(8, 3)")
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+
+
+def test_lazy_and_scripted_layers() -> None:
+    ours, plain = pair("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
+    for network in (ours, plain):
+        network.set_submodule("u.b", nn.LazyBatchNorm2d())
+        network(picture())
+    plain.load_state_dict(ours.state_dict())
+    in_layouts(plain)
+    assert_same(ours, plain, picture())
+    scripted, _ = pair("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
+    scripted.set_submodule("u", torch.jit.script(Wrapped()))
+    assert scripted(picture()).shape == (2, 4, 8, 8)
+
+
+class Wrapped(nn.Module):
+    """A layer of the same name within another module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.c(x)
+        return found
+
+
 def test_tensors_of_other_classes_are_left_to_them() -> None:
     class Other(Tensor):
         pass

@@ -47,7 +47,8 @@ class Call:
             return self.function, arguments
         found: Any = owner._network[0] if self.outside else owner
         for name in self.path:
-            part = found._modules.get(name)  # ten times as fast as `getattr`
+            # Ten times as fast as `getattr`; other modules may keep theirs in another way.
+            part = found._modules.get(name) if isinstance(found, Block) else None
             found = getattr(found, name) if part is None else part
         if self.function is not None:  # a bare weight
             return self.function, [*arguments, found]

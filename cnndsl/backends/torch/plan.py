@@ -183,7 +183,8 @@ class _Planner:
                 step.release.append(i)
 
     def _leave_alone(self, scope: Scope) -> None:
-        """Which values a step may write over. Those of a repetition are read as often."""
+        """Which values a step may write over. A repetition's are read as often: `_repeated` takes
+        no unit of which another value leaves it."""
         made = {i for step in scope.steps for i in step.writes}
         own = (made & self.read_once) - {*scope.outputs, *self.results}
         for step in scope.steps:

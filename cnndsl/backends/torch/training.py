@@ -17,6 +17,7 @@ from torch.nn import functional
 from cnndsl.engines.live.watch import is_called_plainly
 from cnndsl.ops import modules
 
+LAST = torch.channels_last
 _PAYS = 0.35
 """Numbers that a convolution gives, for each of its weights, from which on channels last is faster:
 its weights and their gradient are turned at each step. Measured in float32 on two threads with
@@ -24,16 +25,18 @@ AVX-512, a convolution with batch normalisation and relu forward and backward, 9
 0.99 times as fast below, 0.93 to 3.0 times above, from 1 on at least 0.95. Whole networks decided
 between the two, as their 1x1 convolutions gain too. Weights of one pixel lie in both layouts alike,
 and such a convolution takes either as it comes."""
-_MAKERS = {
+_MAKERS: tuple[type[nn.Module], ...] = (
     nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d,
     modules.PaddedConv2d, modules.ChannelLinear,
-}  # fmt: skip
+)  # fmt: skip
 """Layers that make a new value, which their gradients do not read. A sum is another."""
-_OVER: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.ReLU: torch.relu_,
-    nn.ReLU6: lambda x: functional.hardtanh_(x, 0.0, 6.0),
+_OVER: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    nn.ReLU: lambda layer, x: functional.relu(x, inplace=True),
+    nn.ReLU6: lambda layer, x: functional.hardtanh(x, layer.min_val, layer.max_val, inplace=True),
 }
 """Activations whose gradients read their result."""
+_FORWARDS = {kind: kind.forward for kind in (*_MAKERS, *_OVER)}
+"""What is known of a class holds for its own ``forward``, not for one that took its place."""
 
 
 class Step(Protocol):
@@ -56,12 +59,14 @@ class Steps:
 
     def run(self, step: Step, target: Any, arguments: list[Any]) -> Any:
         """``target(*arguments)``, or what is equal to it."""
+        # Asked first: a hook may see this very call and be gone behind it.
+        own = step.lends and _makes_own(target, arguments)
         found = self._over(step, target, arguments) if step.alone else None
         if found is None:
             if self._layouts and isinstance(target, nn.Conv2d):
                 arguments[0] = laid_out(target, arguments[0])
             found = target(*arguments)
-        if step.lends and _is_own(target, arguments):
+        if own:
             self._own.add(step.writes[0])
         return found
 
@@ -71,18 +76,30 @@ class Steps:
         if activation is None and target is not modules.add:
             return None
         free = [at for at in step.alone if step.reads[at] in self._own]
-        if not free or type(arguments[free[0]]) is not Tensor:
+        if not free or not all(map(_has_one_layout, arguments)):
             return None
         if activation is None:
             return _added(arguments, free[0])
-        return activation(arguments[0]) if is_called_plainly(target) else None
+        return activation(target, arguments[0]) if _is_known(target) else None
 
 
-def _is_own(target: Any, arguments: Sequence[Any]) -> bool:
-    """Whether what this gave is a new value that nothing knows of."""
+def _makes_own(target: Any, arguments: Sequence[Any]) -> bool:
+    """Whether what this gives is a new value that nothing knows of."""
     if target is modules.add:
         return len(arguments) > 1  # of one, the sum is that one
-    return type(target) in _MAKERS and is_called_plainly(target)
+    return type(target) in _MAKERS and _is_known(target)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    """Whether a call of this layer is what PyTorch's or our class does, and nobody looks on."""
+    kind = type(layer)
+    return kind.forward is _FORWARDS[kind] and is_called_plainly(layer)
+
+
+def _has_one_layout(x: Any) -> bool:
+    """A tensor whose strides PyTorch keeps: maps of one channel or pixel lie in both layouts at
+    once, and it gives a new value the strides of either."""
+    return type(x) is Tensor and x.is_contiguous() is not x.is_contiguous(memory_format=LAST)
 
 
 def _added(arguments: Sequence[Any], free: int) -> Tensor | None:
@@ -103,7 +120,7 @@ def laid_out(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     weight, (down, right) = convolution.weight, convolution.stride
     outputs = len(x) * convolution.out_channels * (x.shape[2] // down) * (x.shape[3] // right)
     faster = outputs > _PAYS * weight.numel()
-    return x.contiguous(memory_format=torch.channels_last if faster else torch.contiguous_format)
+    return x.contiguous(memory_format=LAST if faster else torch.contiguous_format)
 
 
 def as_usual(found: Any) -> Any:

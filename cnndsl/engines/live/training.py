@@ -37,9 +37,10 @@ def _is_plain(x: Tensor) -> bool:
 
 
 def _is_usual(part: nn.Module) -> bool:
-    """A layer of PyTorch or ours, called as it is, with weights in the usual layout."""
-    weight = part._parameters.get("weight")
-    if weight is not None and not weight.is_contiguous():
-        return False
+    """A layer of PyTorch or ours, called as it is, with weights in the usual layout whose gradients
+    nobody waits for."""
     ours = type(part).__module__.startswith(("torch.nn.", "cnndsl."))
-    return ours and is_called_plainly(part)
+    if not (ours and is_called_plainly(part)):
+        return False  # the weights of lazy layers, which wait by hooks, cannot be asked
+    held = [weight for weight in part._parameters.values() if weight is not None]
+    return all(weight.is_contiguous() and not weight._backward_hooks for weight in held)

@@ -145,6 +145,10 @@ def test_hooks_get_what_they_know() -> None:
         assert free(ours) in (Freedom.NONE, Freedom.OVER)
         handle.remove()
     assert free(ours) is Freedom.LAYOUTS
+    handle = last.weight.register_hook(lambda gradient: gradient.view(-1).view(gradient.shape))
+    ours(inputs()).out.sum().backward()
+    handle.remove()
+    assert free(ours) is Freedom.LAYOUTS
 
 
 def test_patched_layers_and_layouts_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
