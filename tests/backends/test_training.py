@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,23 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-import cnndsl
 from cnndsl.backends.torch.module import Call
 from cnndsl.backends.torch.training import Steps, as_usual, laid_out
 from cnndsl.engines.live.training import Freedom
 from cnndsl.ops.modules import add
+from tests.engines.live.twins import in_training
 from tests.networks import random_network
 
 LAST = torch.channels_last
 BLOCK = "net N: [4, H, W] = conv(4, 3) -> bn -> relu -> (id + conv(4, 3) -> bn) -> relu6"
-
-
-def pair(text: str = BLOCK) -> tuple[Any, Any]:
-    """A network and its plain module, with the same numbers, in training mode."""
-    net = cnndsl.loads(text).net()
-    ours, plain = net.compile(), net.compile(optimize=0)
-    plain.load_state_dict(ours.state_dict())
-    return ours.train(), plain.train()
 
 
 def picture(channels: int = 4, size: int = 8, batch: int = 2) -> Tensor:
@@ -65,24 +55,20 @@ def assert_same(ours: Any, plain: Any, *given: Tensor) -> None:
     assert all(map(torch.equal, ours.buffers(), plain.buffers()))
 
 
-@contextmanager
-def noted(function: str) -> Iterator[list[Tensor]]:
-    """What this function of PyTorch gives, without a hook, which would keep it as it is."""
+def overwritten(network: Any, x: Tensor) -> list[bool]:
+    """For each normalisation whether an activation was written over its result.
+
+    No hook looks on: it would keep the result as it is.
+    """
     found: list[Tensor] = []
-    original = getattr(functional, function)
+    original = functional.batch_norm
 
     def noting(*args: Any, **kwargs: Any) -> Tensor:
         found.append(original(*args, **kwargs))
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(functional, function, noting)
-        yield found
-
-
-def overwritten(network: Any, x: Tensor, function: str = "batch_norm") -> list[bool]:
-    """For each result of this function whether an activation was written over it."""
-    with noted(function) as found:
+        patched.setattr(functional, "batch_norm", noting)
         network(x)
     assert found
     return [bool((y >= 0).all()) for y in found]
@@ -92,7 +78,7 @@ def overwritten(network: Any, x: Tensor, function: str = "batch_norm") -> list[b
 
 
 def test_activations_and_sums_write_over_what_only_they_read() -> None:
-    ours, plain = pair()
+    ours, plain = in_training(BLOCK)
     assert overwritten(ours, picture()) == [True, True]
     assert overwritten(plain, picture()) == [False, False]
     in_layouts(plain)
@@ -101,7 +87,7 @@ def test_activations_and_sums_write_over_what_only_they_read() -> None:
 
 
 def test_a_layout_of_the_user_is_no_obstacle() -> None:
-    ours, plain = (network.to(memory_format=LAST) for network in pair())
+    ours, plain = (network.to(memory_format=LAST) for network in in_training(BLOCK))
     x = picture().contiguous(memory_format=LAST)
     assert_same(ours, plain, x)
     assert overwritten(ours, x) == [True, True]
@@ -119,7 +105,7 @@ def test_a_layout_of_the_user_is_no_obstacle() -> None:
     ],
 )
 def test_what_is_read_again_is_kept(body: str) -> None:
-    ours, plain = pair(f"net N: [4, H, W] = {body}")
+    ours, plain = in_training(f"net N: [4, H, W] = {body}")
     in_layouts(plain)
     assert not overwritten(ours, picture())[0]
     plain.load_state_dict(ours.state_dict())
@@ -129,7 +115,7 @@ def test_what_is_read_again_is_kept(body: str) -> None:
 def test_namespaces_that_run_twice() -> None:
     """The second time its result is read twice, and by an activation."""
     text = "net N: [4, H, W] = u: (conv(4, 3) -> bn -> relu -> bn) -> again u -> (relu + id)"
-    ours, plain = pair(text)
+    ours, plain = in_training(text)
     in_layouts(plain)
     assert overwritten(ours, picture()) == [True, False, True, False]
     plain.load_state_dict(ours.state_dict())
@@ -142,10 +128,10 @@ def test_a_sum_is_written_over_what_lies_as_it_does() -> None:
         "net N: [4, H, W] = ((a: conv(4, 3) -> sigmoid) + (b: (conv(300, 1) -> conv(4, 3) -> bn)))"
         " -> conv(9, 1) -> bn"
     )
-    ours, plain = pair(text)
+    ours, plain = in_training(text)
     in_layouts(plain)
     assert_same(ours, plain, picture())
-    three, simple = pair("net N: [4, H, W] = bn + bn + conv(4, 3)")
+    three, simple = in_training("net N: [4, H, W] = bn + bn + conv(4, 3)")
     in_layouts(simple)
     assert_same(three, simple, picture())
 
@@ -153,7 +139,7 @@ def test_a_sum_is_written_over_what_lies_as_it_does() -> None:
 @pytest.mark.parametrize("new", [nn.Identity(), nn.Sigmoid(), nn.Dropout(0.0), nn.Sequential()])
 def test_other_layers_in_their_places(new: nn.Module) -> None:
     """What hands on its input gives it a second name; what reads its result needs it."""
-    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> (b: bn -> relu) + sigmoid")
+    ours, plain = in_training("net N: [4, H, W] = conv(4, 3) -> (b: bn -> relu) + sigmoid")
     for network in (ours, plain):
         network.set_submodule("b.0", copy.deepcopy(new))
     in_layouts(plain)
@@ -167,7 +153,7 @@ def test_hooks_see_values_that_stay() -> None:
     for name, expected in {
         "u": kept, "u.b": kept, "u.r": kept, "u.c": all_over, "d": all_over
     }.items():  # fmt: skip
-        ours, _ = pair(f"net N: [4, H, W] = {body}")
+        ours, _ = in_training(f"net N: [4, H, W] = {body}")
         seen: list[Tensor] = []
         part = ours.get_submodule(name)
         handle = part.register_forward_hook(lambda _, x, y, seen=seen: seen.extend((*x, y)))
@@ -181,7 +167,7 @@ def test_hooks_see_values_that_stay() -> None:
 
 
 def test_what_is_patched_or_compiled_is_called() -> None:
-    ours, _ = pair("net N: [4, H, W] = u: (conv(4, 3) -> b: bn -> r: relu)")
+    ours, _ = in_training("net N: [4, H, W] = u: (conv(4, 3) -> b: bn -> r: relu)")
     for name in ("u", "u.b", "u.r"):
         for attribute in ("forward", "_compiled_call_impl"):
             part, called = ours.get_submodule(name), []
@@ -194,14 +180,14 @@ def test_what_is_patched_or_compiled_is_called() -> None:
 
 
 def test_a_hook_that_removes_itself_sees_a_value_that_stays() -> None:
-    ours, _ = pair("net N: [4, H, W] = conv(4, 3) -> b: bn -> relu")
+    ours, _ = in_training("net N: [4, H, W] = conv(4, 3) -> b: bn -> relu")
     handle = ours.b.register_forward_hook(lambda _, x, y: handle.remove())
     assert overwritten(ours, picture()) == [False]
     assert overwritten(ours, picture()) == [True]
 
 
 def test_settings_of_an_activation() -> None:
-    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> bn -> r: relu6 -> id")
+    ours, plain = in_training("net N: [4, H, W] = conv(4, 3) -> bn -> r: relu6 -> id")
     for network in (ours, plain):
         network.r.max_val = 0.5
     in_layouts(plain)
@@ -212,7 +198,7 @@ def test_settings_of_an_activation() -> None:
 def test_classes_whose_forward_was_exchanged(
     kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, plain = pair("net N: [4, H, W] = conv(4, 3) -> bn -> relu")
+    ours, plain = in_training("net N: [4, H, W] = conv(4, 3) -> bn -> relu")
     monkeypatch.setattr(kind, "forward", lambda self, x: x.sigmoid())
     in_layouts(plain)
     assert_same(ours, plain, picture())
@@ -224,7 +210,7 @@ def test_a_branch_that_is_switched_off(nothing: Any) -> None:
         def forward(self, x: Tensor) -> Any:
             return nothing
 
-    ours, plain = pair("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
+    ours, plain = in_training("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
     for network in (ours, plain):
         network.set_submodule("b", Off())
     assert_same(ours, plain, picture())
@@ -238,27 +224,27 @@ def test_a_summand_of_another_class_is_left_to_it() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).as_subclass(Other)
 
-    ours, _ = pair("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
+    ours, _ = in_training("net N: [4, H, W] = (a: conv(4, 3)) + (b: conv(4, 3))")
     ours.set_submodule("b", Casting(4, 4, 3, padding=1))
     assert type(ours(picture())) is Other
 
 
 def test_maps_that_lie_in_both_layouts() -> None:
     """PyTorch gives a new value of one channel the strides of either."""
-    ours, plain = pair("net N: [4, H, W] = conv(1, 3) -> relu -> conv(8, 3)")
+    ours, plain = in_training("net N: [4, H, W] = conv(1, 3) -> relu -> conv(8, 3)")
     in_layouts(plain)
     assert_same(ours, plain, picture())
 
 
 def test_lazy_and_scripted_layers() -> None:
-    ours, plain = pair("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
+    ours, plain = in_training("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
     for network in (ours, plain):
         network.set_submodule("u.b", nn.LazyBatchNorm2d())
         network(picture())
     plain.load_state_dict(ours.state_dict())
     in_layouts(plain)
     assert_same(ours, plain, picture())
-    scripted, _ = pair("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
+    scripted, _ = in_training("net N: [4, H, W] = u: (c: conv(4, 3) -> b: bn) -> again u.c")
     scripted.set_submodule("u", torch.jit.script(Wrapped()))
     assert scripted(picture()).shape == (2, 4, 8, 8)
 
@@ -279,7 +265,7 @@ def test_tensors_of_other_classes_are_left_to_them() -> None:
     class Other(Tensor):
         pass
 
-    ours, _ = pair()
+    ours, _ = in_training(BLOCK)
     weight = ours[0].weight
     ours[0].weight = nn.Parameter(weight.detach().as_subclass(Other))
     assert not any(overwritten(ours, picture()))
@@ -299,7 +285,7 @@ def test_a_sum_of_one_is_that_one() -> None:
 
 def test_copies_and_threads() -> None:
     """Nothing of a forward is kept in the module."""
-    ours, plain = pair()
+    ours, plain = in_training(BLOCK)
     in_layouts(plain)
     x = picture()
     expected = plain(x)
@@ -318,7 +304,7 @@ def test_copies_and_threads() -> None:
 def test_checkpoints_of_activations(reentrant: bool) -> None:
     """The forward runs again in the backward."""
     gradients = []
-    for network in pair():
+    for network in in_training(BLOCK):
         x = picture().requires_grad_()
         checkpoint(network, x, use_reentrant=reentrant).square().mean().backward()
         gradients.append(x.grad)
@@ -327,7 +313,7 @@ def test_checkpoints_of_activations(reentrant: bool) -> None:
 
 def test_gradients_of_gradients() -> None:
     penalties = []
-    for network in pair():
+    for network in in_training(BLOCK):
         x = picture().requires_grad_()
         (first,) = torch.autograd.grad(network(x).square().sum(), x, create_graph=True)
         penalty = first.square().sum()
@@ -338,7 +324,7 @@ def test_gradients_of_gradients() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_networks(seed: int) -> None:
-    ours, plain = pair(random_network(seed, tiny=True))
+    ours, plain = in_training(random_network(seed, tiny=True))
     in_layouts(plain)
     types = [node.type for node in ours._live.recipe.graph.inputs]
     sizes = [x.height if isinstance(x.height, int) else 13 for x in types]
@@ -378,7 +364,9 @@ def test_one_pixel_takes_either() -> None:
 
 def test_wide_late_layers_lie_as_usual() -> None:
     """The first convolution gets its map channels last, the second turns it back."""
-    ours, plain = pair("net N: [4, H, W] = a: conv(64, 3, stride=2) -> b: conv(64, 3, stride=2)")
+    ours, plain = in_training(
+        "net N: [4, H, W] = a: conv(64, 3, stride=2) -> b: conv(64, 3, stride=2)"
+    )
     plain.a.register_forward_pre_hook(lambda _, x: (x[0].contiguous(memory_format=LAST),))
     plain.b.register_forward_pre_hook(lambda _, x: (x[0].contiguous(),))
     assert_same(ours, plain, picture())

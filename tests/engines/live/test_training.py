@@ -10,6 +10,7 @@ from torch import nn
 
 import cnndsl
 from cnndsl.engines.live.training import Freedom
+from tests.engines.live.twins import in_training
 
 TEXT = (
     "net N: [4, H, W] = conv(8, 3) -> bn -> relu -> (id + conv(8, 3)) -> emit[train] a: id"
@@ -19,11 +20,7 @@ LAST = torch.channels_last
 
 
 def pair(text: str = TEXT) -> tuple[Any, Any]:
-    """A network and its plain module, with the same numbers, in training mode."""
-    net = cnndsl.loads(text).net()
-    ours, plain = net.compile(), net.compile(optimize=0)
-    plain.load_state_dict(ours.state_dict())
-    return ours.train(), plain.train()
+    return in_training(text)
 
 
 def inputs(size: int = 16, batch: int = 2) -> torch.Tensor:

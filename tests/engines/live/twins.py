@@ -30,6 +30,14 @@ def pair() -> tuple[Any, Any]:
     return fast, plain
 
 
+def in_training(text: str) -> tuple[Any, Any]:
+    """The same of another text, with the same numbers, in training mode."""
+    net = cnndsl.loads(text).net()
+    ours, plain = net.compile(), net.compile(optimize=0)
+    plain.load_state_dict(ours.state_dict())
+    return ours.train(), plain.train()
+
+
 def picture(seed: int = 0, batch: int = 2, size: int = 9) -> Tensor:
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
