@@ -72,6 +72,7 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "ratio": ratio(times["ours"], times["peer"]),
         "ratio channels_last": ratio(times["ours channels_last"], times["peer channels_last"]),
+        "ours over peer channels_last": ratio(times["ours"], times["peer channels_last"]),
         "ours channels_last over ours": ratio(times["ours channels_last"], times["ours"]),
         **{f"{k} ms": round(1000 * statistics.median(v), 1) for k, v in times.items()},
     }
