@@ -1,4 +1,4 @@
-"""Steps of a training forward: what is written over, and in which layout maps lie."""
+"""Steps of a training forward: what is written over."""
 
 from __future__ import annotations
 
@@ -9,72 +9,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from cnndsl.backends.torch.module import Call
-from cnndsl.backends.torch.training import Steps, as_usual, laid_out
+from cnndsl.backends.torch.training import Steps
 from cnndsl.engines.live.training import Freedom
 from cnndsl.ops.modules import add
+from tests.backends.trained import BLOCK, LAST, assert_same, in_layouts, overwritten, picture
 from tests.engines.live.twins import in_training
 from tests.networks import random_network
 
-LAST = torch.channels_last
-BLOCK = "net N: [4, H, W] = conv(4, 3) -> bn -> relu -> (id + conv(4, 3) -> bn) -> relu6"
-
-
-def picture(channels: int = 4, size: int = 8, batch: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, channels, size, size, generator=generator)
-
-
-def in_layouts(plain: nn.Module) -> None:
-    """From now on its convolutions get maps in the layouts that ours get."""
-    for part in plain.modules():
-        if isinstance(part, nn.Conv2d):
-            part.register_forward_pre_hook(lambda part, given: (laid_out(part, *given),))
-
-
-def values(found: Any) -> list[Tensor]:
-    return [y for y in (found if isinstance(found, tuple) else [found]) if y is not None]
-
-
-def assert_same(ours: Any, plain: Any, *given: Tensor) -> None:
-    """Results, gradients and statistics to the bit."""
-    results = []
-    for network in (ours, plain):
-        torch.manual_seed(0)
-        results.append(values(network(*given)))
-        sum(y.square().mean() for y in results[-1]).backward()
-    assert all(map(torch.equal, *results))
-    named = dict(plain.named_parameters())
-    for name, mine in ours.named_parameters():
-        its = named[name]
-        assert (mine.grad is None) == (its.grad is None), name
-        assert mine.grad is None or torch.equal(mine.grad, its.grad), name
-    assert all(map(torch.equal, ours.buffers(), plain.buffers()))
-
-
-def overwritten(network: Any, x: Tensor) -> list[bool]:
-    """For each normalisation whether an activation was written over its result.
-
-    No hook looks on: it would keep the result as it is.
-    """
-    found: list[Tensor] = []
-    original = functional.batch_norm
-
-    def noting(*args: Any, **kwargs: Any) -> Tensor:
-        found.append(original(*args, **kwargs))
-        return found[-1]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(functional, "batch_norm", noting)
-        network(x)
-    assert found
-    return [bool((y >= 0).all()) for y in found]
-
-
-# --- written over ---------------------------------------------------------------------------------
+pytestmark = pytest.mark.usefixtures("every_map_is_large")
 
 
 def test_activations_and_sums_write_over_what_only_they_read() -> None:
@@ -331,49 +276,3 @@ def test_random_networks(seed: int) -> None:
     given = [picture(x.channels, size) for x, size in zip(types, sizes, strict=True)]
     assert ours._live.freedom(ours, given) is Freedom.LAYOUTS
     assert_same(ours, plain, *given)
-
-
-# --- laid out -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("convolution", "size", "batch", "last"),
-    [
-        (nn.Conv2d(4, 8, 3, padding=1), 8, 1, True),
-        (nn.Conv2d(4, 8, 3, padding=1), 3, 1, False),
-        (nn.Conv2d(4, 8, 3, padding=1), 3, 2, True),
-        (nn.Conv2d(4, 8, 3, padding=1, stride=2), 6, 1, False),
-        (nn.Conv2d(4, 8, 3, padding=1, stride=2, groups=4), 6, 1, True),
-        (nn.Conv2d(4, 8, 5, padding=2), 5, 1, False),
-    ],
-)
-def test_where_it_pays(convolution: nn.Conv2d, size: int, batch: int, last: bool) -> None:
-    """As soon as there are 0.35 results for each weight, whatever layout the map has."""
-    x = picture(4, size, batch)
-    for given in (x, x.contiguous(memory_format=LAST)):
-        found = laid_out(convolution, given)
-        assert torch.equal(found, x)
-        assert found.is_contiguous(memory_format=LAST if last else torch.contiguous_format)
-
-
-def test_one_pixel_takes_either() -> None:
-    x = picture(4, 8)
-    for given in (x, x.contiguous(memory_format=LAST), x[0]):
-        assert laid_out(nn.Conv2d(4, 400, 1), given) is given
-
-
-def test_wide_late_layers_lie_as_usual() -> None:
-    """The first convolution gets its map channels last, the second turns it back."""
-    ours, plain = in_training(
-        "net N: [4, H, W] = a: conv(64, 3, stride=2) -> b: conv(64, 3, stride=2)"
-    )
-    plain.a.register_forward_pre_hook(lambda _, x: (x[0].contiguous(memory_format=LAST),))
-    plain.b.register_forward_pre_hook(lambda _, x: (x[0].contiguous(),))
-    assert_same(ours, plain, picture())
-
-
-def test_results_lie_as_usual() -> None:
-    assert as_usual(picture().contiguous(memory_format=LAST)).is_contiguous()
-    assert as_usual(None) is None
-    plain = (torch.ones(1), "text")
-    assert as_usual(plain) is plain

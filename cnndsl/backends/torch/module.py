@@ -160,7 +160,9 @@ class Network(Block):
         if self.training and live is not None:
             free = live.freedom(self, inputs)
         trained = self._by_layers(inputs, free)
-        return as_usual(trained) if free is Freedom.LAYOUTS else trained
+        if free is Freedom.NONE:
+            return trained
+        return as_usual(trained, layouts=free is Freedom.LAYOUTS)
 
     def _result(self, values: list[Any]) -> Any:
         return values[0] if self._output is None else self._output(*values)

@@ -18,23 +18,26 @@ from cnndsl.engines.live.watch import is_called_plainly
 from cnndsl.ops import modules
 
 LAST = torch.channels_last
-_PAYS = 0.35
-"""Numbers that a convolution gives, for each of its weights, from which on channels last is faster:
-its weights and their gradient are turned at each step. Measured in float32 on two threads with
-AVX-512, a convolution with batch normalisation and relu forward and backward, 90 shapes: 0.23 to
-0.99 times as fast below, 0.93 to 3.0 times above, from 1 on at least 0.95. Whole networks decided
-between the two, as their 1x1 convolutions gain too. Weights of one pixel lie in both layouts alike,
-and such a convolution takes either as it comes."""
+_PAYS = 0.25
+"""Numbers that a convolution takes and gives, for each of its weights, from which on channels last
+is faster: its weights and their gradient are turned at each step. Single convolutions are slower so
+for few numbers (0.23 to 0.99 times as fast) and faster for many (0.93 to 3 times); whole networks
+decided between the two, as their 1x1 convolutions gain too. Weights of one pixel lie in both
+layouts alike, and such a convolution takes either as it comes."""
 _MAKERS: tuple[type[nn.Module], ...] = (
     nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d,
     modules.PaddedConv2d, modules.ChannelLinear,
 )  # fmt: skip
 """Layers that make a new value, which their gradients do not read. A sum is another."""
-_OVER: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+_OVER: dict[type[nn.Module], Callable[[Any, Tensor], Tensor | None]] = {
     nn.ReLU: lambda layer, x: functional.relu(x, inplace=True),
-    nn.ReLU6: lambda layer, x: functional.hardtanh(x, layer.min_val, layer.max_val, inplace=True),
+    nn.ReLU6: lambda layer, x: _clamped(layer, x),
 }
-"""Activations whose gradients read their result."""
+"""Activations over what they read, or None where they are faster as they are. The gradients read
+the result."""
+_LIMITS = (0.0, 6.0)
+_LARGE = 2**19
+"""Numbers from which on a gradient in Python (15 microseconds) is cheaper than a copy."""
 _FORWARDS = {kind: kind.forward for kind in (*_MAKERS, *_OVER)}
 """What is known of a class holds for its own ``forward``, not for one that took its place."""
 
@@ -96,6 +99,39 @@ def _is_known(layer: nn.Module) -> bool:
     return kind.forward is _FORWARDS[kind] and is_called_plainly(layer)
 
 
+class _ReLU6(torch.autograd.Function):
+    """``hardtanh`` from 0 to 6 over its input, without the copy of it that PyTorch makes.
+
+    PyTorch's gradient asks where the input was between the limits. That is where the result is: a
+    limit given back is a limit or was beyond it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        functional.hardtanh(x, *_LIMITS, inplace=True)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        found: Tensor = torch.ops.aten.hardtanh_backward(gradient, y, *_LIMITS)
+        return found
+
+
+def _clamped(layer: nn.ReLU6, x: Tensor) -> Tensor | None:
+    """None for limits that a dtype may not hold: the result would be beside them."""
+    if (layer.min_val, layer.max_val) != _LIMITS:
+        return None
+    if not x.requires_grad:
+        return functional.hardtanh(x, *_LIMITS, inplace=True)
+    if x.numel() < _LARGE:
+        return None
+    found: Tensor = _ReLU6.apply(x)  # type: ignore[no-untyped-call]
+    return found
+
+
 def _has_one_layout(x: Any) -> bool:
     """A tensor whose strides PyTorch keeps: maps of one channel or pixel lie in both layouts at
     once, and it gives a new value the strides of either."""
@@ -119,14 +155,21 @@ def laid_out(convolution: nn.Conv2d, x: Tensor) -> Tensor:
         return x
     weight, (down, right) = convolution.weight, convolution.stride
     outputs = len(x) * convolution.out_channels * (x.shape[2] // down) * (x.shape[3] // right)
-    faster = outputs > _PAYS * weight.numel()
+    faster = x.numel() + outputs > _PAYS * weight.numel()
     return x.contiguous(memory_format=LAST if faster else torch.contiguous_format)
 
 
-def as_usual(found: Any) -> Any:
-    """A result whose maps lie in memory as they do without another layout of the inputs."""
+def as_usual(found: Any, *, layouts: bool) -> Any:
+    """A result as PyTorch's layers give it: in the layout that follows from the inputs', though
+    another was chosen (``layouts``), and free to be written over, though it was itself."""
     if isinstance(found, Tensor):
-        return found.contiguous()
+        y = found.contiguous() if layouts else found
+        return y.clone() if _may_be_kept(y) else y
     if hasattr(found, "_make"):  # a named tuple
-        return found._make(map(as_usual, found))
+        return found._make(as_usual(y, layouts=layouts) for y in found)
     return found
+
+
+def _may_be_kept(y: Tensor) -> bool:
+    """Whether this, or what it is a view of, may be what ``_ReLU6`` keeps for its gradient."""
+    return y.grad_fn is not None and y._version > 0
