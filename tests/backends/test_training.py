@@ -149,6 +149,39 @@ def test_classes_whose_forward_was_exchanged(
     assert_same(ours, plain, picture())
 
 
+@pytest.mark.parametrize("kind", [nn.Module, nn.BatchNorm2d, nn.ReLU])
+def test_who_looks_at_calls_of_classes_sees_values_that_stay(
+    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `nn.Module`, those of namespaces too."""
+    ours, _ = in_training("net N: [4, H, W] = u: (conv(4, 3) -> b: bn -> r: relu) -> id")
+    seen: list[nn.Module] = []
+
+    def noting(part: nn.Module, *given: Any) -> Any:
+        seen.append(part)
+        return part._wrapped_call_impl(*given)
+
+    monkeypatch.setattr(kind, "__call__", noting)
+    assert overwritten(ours, picture()) == [False]
+    expected = [ours, ours.u, ours.u[0], ours.u.b, ours.u.r]
+    assert seen == [part for part in expected if isinstance(part, kind)]
+
+
+def test_a_known_layer_is_not_asked_twice_for_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its call is its forward; a layer of another class is called."""
+    ours, _ = in_training("net N: [4, H, W] = conv(4, 3) -> s: sigmoid -> bn")
+    asked: list[str] = []
+    original = nn.Module._call_impl
+
+    def noting(part: nn.Module, *given: Any) -> Any:
+        asked.append(type(part).__name__)
+        return original(part, *given)
+
+    monkeypatch.setattr(nn.Module, "_call_impl", noting)
+    ours(picture())
+    assert asked == ["Network", "Sigmoid"]
+
+
 @pytest.mark.parametrize("nothing", [0, torch.tensor(1.0)])
 def test_a_branch_that_is_switched_off(nothing: Any) -> None:
     class Off(nn.Module):

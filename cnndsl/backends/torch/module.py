@@ -19,7 +19,8 @@ class Call:
     """One step of a namespace: which child or function, on which values."""
 
     __slots__ = (
-        "alone", "function", "lends", "outside", "path", "reads", "release", "train", "writes",
+        "alone", "child", "function", "lends", "outside", "path", "reads", "release", "train",
+        "writes",
     )  # fmt: skip
 
     def __init__(
@@ -37,14 +38,19 @@ class Call:
         self.path, self.function, self.outside = path, function, outside
         self.reads, self.writes, self.release, self.train = reads, writes, release, train
         self.alone, self.lends = alone, lends
+        self.child = path[0] if len(path) == 1 and function is None and not outside else ""
 
     def prepared(
         self, owner: Block, values: dict[int, Any]
     ) -> tuple[Callable[..., Any], list[Any]]:
         """What is called, on what. Looked up each time: a replaced child is the one that runs."""
-        arguments = [values.get(i) for i in self.reads]
+        arguments = list(map(values.get, self.reads))
         if self.function is not None and not self.path:
             return self.function, arguments
+        # Most call a child of their own namespace, whatever it is now.
+        child = owner._modules.get(self.child)
+        if child is not None:
+            return child, arguments
         found: Any = owner._network[0] if self.outside else owner
         for name in self.path:
             # Ten times as fast as `getattr`; other modules may keep theirs in another way.
@@ -90,7 +96,7 @@ class Block(nn.Module):
                 call.store(values, found)
             for i in call.release:  # also of a step that was left out
                 values.pop(i, None)
-        return self._result([values.get(i) for i in self._writes])
+        return self._result(list(map(values.get, self._writes)))
 
     def _given(self, inputs: Sequence[Tensor]) -> dict[int, Any]:
         if self._reads is None:

@@ -24,10 +24,10 @@ is faster: its weights and their gradient are turned at each step. Single convol
 for few numbers (0.23 to 0.99 times as fast) and faster for many (0.93 to 3 times); whole networks
 decided between the two, as their 1x1 convolutions gain too. Weights of one pixel lie in both
 layouts alike, and such a convolution takes either as it comes."""
-_MAKERS: tuple[type[nn.Module], ...] = (
+_MAKERS: frozenset[type[nn.Module]] = frozenset((
     nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d,
     modules.PaddedConv2d, modules.ChannelLinear,
-)  # fmt: skip
+))  # fmt: skip
 """Layers that make a new value, which their gradients do not read. A sum is another."""
 _OVER: dict[type[nn.Module], Callable[[Any, Tensor], Tensor | None]] = {
     nn.ReLU: lambda layer, x: functional.relu(x, inplace=True),
@@ -40,6 +40,7 @@ _LARGE = 2**19
 """Numbers from which on a gradient in Python (15 microseconds) is cheaper than a copy."""
 _FORWARDS = {kind: kind.forward for kind in (*_MAKERS, *_OVER)}
 """What is known of a class holds for its own ``forward``, not for one that took its place."""
+_CALL = nn.Module.__call__
 
 
 class Step(Protocol):
@@ -63,13 +64,15 @@ class Steps:
     def run(self, step: Step, target: Any, arguments: list[Any]) -> Any:
         """``target(*arguments)``, or what is equal to it."""
         # Asked first: a hook may see this very call and be gone behind it.
-        own = step.lends and _makes_own(target, arguments)
-        found = self._over(step, target, arguments) if step.alone else None
+        layer, sums = _is_known(target), target is modules.add
+        found = self._over(step, target, arguments) if step.alone and (layer or sums) else None
         if found is None:
             if self._layouts and isinstance(target, nn.Conv2d):
                 arguments[0] = laid_out(target, arguments[0])
-            found = target(*arguments)
-        if own:
+            # `Module.__call__` would ask for hooks once more.
+            found = target.forward(*arguments) if layer else target(*arguments)
+        # The sum of one is that one.
+        if step.lends and (type(target) in _MAKERS if layer else sums and len(arguments) > 1):
             self._own.add(step.writes[0])
         return found
 
@@ -81,22 +84,19 @@ class Steps:
         free = [at for at in step.alone if step.reads[at] in self._own]
         if not free or not all(map(_has_one_layout, arguments)):
             return None
-        if activation is None:
-            return _added(arguments, free[0])
-        return activation(target, arguments[0]) if _is_known(target) else None
+        return activation(target, arguments[0]) if activation else _added(arguments, free[0])
 
 
-def _makes_own(target: Any, arguments: Sequence[Any]) -> bool:
-    """Whether what this gives is a new value that nothing knows of."""
-    if target is modules.add:
-        return len(arguments) > 1  # of one, the sum is that one
-    return type(target) in _MAKERS and _is_known(target)
-
-
-def _is_known(layer: nn.Module) -> bool:
-    """Whether a call of this layer is what PyTorch's or our class does, and nobody looks on."""
-    kind = type(layer)
-    return kind.forward is _FORWARDS[kind] and is_called_plainly(layer)
+def _is_known(target: Any) -> bool:
+    """Whether a call of this is that of a layer as PyTorch or we wrote it, and nobody looks on."""
+    kind = type(target)
+    own = _FORWARDS.get(kind)
+    return (
+        own is not None
+        and kind.forward is own
+        and kind.__call__ is _CALL
+        and is_called_plainly(target)
+    )
 
 
 class _ReLU6(torch.autograd.Function):

@@ -223,7 +223,9 @@ def is_called_plainly(part: nn.Module) -> bool:
 
 
 def is_every_module_hooked() -> bool:
-    """Whether somebody waits for values or gradients of all modules."""
+    """Whether somebody waits for values or gradients of all modules, or for their calls."""
+    if nn.Module.__call__ is not nn.Module._wrapped_call_impl:
+        return True
     backward = torch_module._global_backward_hooks or torch_module._global_backward_pre_hooks
     return bool(_global_hooks() or backward)
 
